@@ -1,0 +1,135 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"xinghe/shared/sign"
+)
+
+// Call is what is known of the request in hand. Handlers get it by [CallFrom] and may
+// note what the log line should tell.
+type Call struct {
+	// ID of the request, answered in X-Request-Id.
+	ID string
+	// Key is the name of the caller's key.
+	Key string
+	// UpstreamID is the upstream service's request id.
+	UpstreamID string
+
+	start   time.Time
+	pattern string
+	shape   Shape
+	err     error
+	stack   string
+}
+
+type callKey struct{}
+
+func withCall(ctx context.Context, call *Call) context.Context {
+	return context.WithValue(ctx, callKey{}, call)
+}
+
+// CallFrom returns the call that the context belongs to; outside a request an empty one.
+func CallFrom(ctx context.Context) *Call {
+	if call, ok := ctx.Value(callKey{}).(*Call); ok {
+		return call
+	}
+	return &Call{}
+}
+
+func (c *Call) fail(err error) { c.err = err }
+
+// log writes the one line of a request: information for what went well or was the
+// caller's fault, a warning for upstream's, an error for ours.
+func (c *Call) log(r *http.Request, out *response, now time.Time) {
+	zerolog.Ctx(r.Context()).WithLevel(c.level(r)).Func(c.describe).
+		Str("method", r.Method).Str("route", c.pattern).Int("status", out.statusCode()).
+		Int64("bytes", out.bytes).Int64("dur_ms", now.Sub(c.start).Milliseconds()).Msg("request")
+}
+
+// describe adds what only some requests have.
+func (c *Call) describe(event *zerolog.Event) {
+	if c.err != nil {
+		event.Str("error", sign.Redact(c.err.Error()))
+	}
+	if c.stack != "" {
+		event.Str("stack", c.stack)
+	}
+	if c.UpstreamID != "" {
+		event.Str("upstream_request_id", c.UpstreamID)
+	}
+	if c.Key != "" {
+		event.Str("key", c.Key)
+	}
+}
+
+func (c *Call) level(r *http.Request) zerolog.Level {
+	if c.err == nil || errors.Is(c.err, context.Canceled) && r.Context().Err() != nil {
+		return zerolog.InfoLevel
+	}
+	switch status := AsError(c.err).Status; {
+	case status == http.StatusInternalServerError:
+		return zerolog.ErrorLevel
+	case status > http.StatusInternalServerError:
+		return zerolog.WarnLevel
+	}
+	return zerolog.InfoLevel
+}
+
+// stack returns the frames below the panic, without the recovery's own.
+func stack() string {
+	text := string(debug.Stack())
+	if i := strings.Index(text, "panic("); i >= 0 {
+		text = text[i:]
+	}
+	return text
+}
+
+// response notes what has been written. Flushing and the like reach the writer below
+// through http.ResponseController.
+type response struct {
+	http.ResponseWriter
+	status  int
+	bytes   int64
+	wrote   bool
+	matched bool // a route has the request; until then what ServeMux writes is held back
+}
+
+// Unwrap serves http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *response) WriteHeader(status int) {
+	if !w.matched {
+		return
+	}
+	if !w.wrote && status >= http.StatusOK {
+		w.wrote, w.status = true, status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	if !w.matched {
+		return len(p), nil
+	}
+	if !w.wrote {
+		w.wrote, w.status = true, http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+func (w *response) statusCode() int {
+	if w.status == 0 {
+		return http.StatusOK
+	}
+	return w.status
+}

@@ -1,0 +1,241 @@
+// Package httpapi is what every HTTP surface of Xinghe shares: keys and scopes, request
+// ids, the shapes of refusals, limits on bodies, recovery from panics, cross-origin rules
+// and the one log line a request.
+//
+// A function declares its surface as a table of routes whose handlers return errors; this
+// package renders them in the shape that the surface's clients expect:
+//
+//	handler, err := httpapi.New(httpapi.Config{Keys: keys}, httpapi.Route{
+//		Pattern: "POST /v1/exports", Scope: httpapi.ScopeExport, Shape: httpapi.Problem, Handler: startExport,
+//	})
+//
+// It knows nothing of the upstream services and holds no business rules.
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/rs/zerolog"
+)
+
+// HandlerFunc serves one route. An error that it returns before it has written anything
+// is rendered in the route's shape; afterwards it is only logged.
+type HandlerFunc func(w http.ResponseWriter, r *http.Request) error
+
+// Route is one line of a function's surface.
+type Route struct {
+	// Pattern is a net/http pattern with its method, such as "POST /v1/exports".
+	Pattern string
+	// Scope that the caller's key must have; empty for routes open to all.
+	Scope Scope
+	// Shape of refusals; nil means [Problem].
+	Shape Shape
+	// Handler serves the route.
+	Handler HandlerFunc
+}
+
+// Config is what a surface needs beside its routes.
+type Config struct {
+	// Keys that may call; required if any route has a scope.
+	Keys *Keys
+	// Origins that browsers may call from: exact origins, or "*". None by default.
+	Origins []string
+	// Logger takes one line a request; the zero value logs nothing.
+	Logger zerolog.Logger
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
+}
+
+// New assembles the routes to a handler. Beside them it answers GET /healthz, and whatever
+// matches no route with 404 or 405 in the shape of its path.
+func New(cfg Config, routes ...Route) (http.Handler, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &server{cfg: cfg, mux: http.NewServeMux()}
+	for _, route := range append(routes, healthz()) {
+		if route.Scope != "" && cfg.Keys == nil {
+			return nil, fmt.Errorf("route %s wants scope %s, but no keys are configured", route.Pattern, route.Scope)
+		}
+		if route.Shape == nil {
+			route.Shape = Problem
+		}
+		if err := s.handle(route); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func healthz() Route {
+	return Route{Pattern: "GET /healthz", Handler: func(w http.ResponseWriter, _ *http.Request) error {
+		return WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	}}
+}
+
+type server struct {
+	cfg Config
+	mux *http.ServeMux
+}
+
+// handle turns the panics by which ServeMux refuses a pattern into an error.
+func (s *server) handle(route Route) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("route %q: %v", route.Pattern, p)
+		}
+	}()
+	s.mux.Handle(route.Pattern, &endpoint{server: s, route: route})
+	return nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	call := &Call{ID: requestID(r), start: s.cfg.Now()}
+	out := &response{ResponseWriter: w}
+	out.Header().Set("X-Request-Id", call.ID)
+	logger := s.cfg.Logger.With().Str("request_id", call.ID).Logger()
+	r = r.WithContext(withCall(logger.WithContext(r.Context()), call))
+
+	defer s.finish(out, r, call)
+	if s.crossOrigin(out, r) {
+		return
+	}
+	s.mux.ServeHTTP(out, r)
+	if !out.matched {
+		s.unmatched(out, r, call)
+	}
+}
+
+// finish recovers from a panic and writes the log line.
+func (s *server) finish(out *response, r *http.Request, call *Call) {
+	if p := recover(); p != nil {
+		out.matched = true
+		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			panic(p)
+		}
+		call.fail(fmt.Errorf("panic: %v", p))
+		call.stack = stack()
+		if !out.wrote {
+			shape := call.shape
+			if shape == nil {
+				shape = shapeOf(r.URL.Path)
+			}
+			shape(out, call.ID, &Error{Status: http.StatusInternalServerError, Code: CodeInternal})
+		} else {
+			// The client must see that the answer is not whole.
+			defer panic(http.ErrAbortHandler)
+		}
+	}
+	call.log(r, out, s.cfg.Now())
+}
+
+// unmatched answers for a path or method that no route has; what ServeMux had to say of it
+// was held back.
+func (s *server) unmatched(out *response, r *http.Request, call *Call) {
+	out.matched = true
+	out.Header().Del("Location")
+	refusal := &Error{Status: http.StatusNotFound, Code: CodeNotFound, Detail: "no such route: " + r.Method + " " + r.URL.Path}
+	if allow := out.Header().Get("Allow"); allow != "" {
+		refusal = &Error{Status: http.StatusMethodNotAllowed, Code: CodeMethodNotAllowed, Detail: r.Method + " is not allowed here; use " + allow}
+	}
+	call.fail(refusal)
+	shapeOf(r.URL.Path)(out, call.ID, refusal)
+}
+
+// shapeOf is the shape of a path that no route names.
+func shapeOf(path string) Shape {
+	switch {
+	case strings.HasPrefix(path, "/v2/api/"):
+		return Envelope
+	case strings.HasPrefix(path, "/v1/chat/"), strings.HasPrefix(path, "/v1/models"):
+		return OpenAI
+	}
+	return Problem
+}
+
+// crossOrigin sets what browsers ask for, and reports whether the request was a preflight
+// that is answered herewith.
+func (s *server) crossOrigin(w *response, r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || len(s.cfg.Origins) == 0 {
+		return false
+	}
+	w.Header().Add("Vary", "Origin")
+	if !slices.Contains(s.cfg.Origins, "*") && !slices.Contains(s.cfg.Origins, origin) {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Origin", origin)
+	w.Header().Set("Access-Control-Expose-Headers", "X-Request-Id, X-Session-Id, Location, Retry-After")
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS")
+	w.Header().Set("Access-Control-Allow-Headers", r.Header.Get("Access-Control-Request-Headers"))
+	w.Header().Set("Access-Control-Max-Age", "600")
+	w.matched = true
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// endpoint is a route in service.
+type endpoint struct {
+	server *server
+	route  Route
+}
+
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	call := CallFrom(r.Context())
+	call.pattern, call.shape = e.route.Pattern, e.route.Shape
+	out, ok := w.(*response)
+	if ok {
+		out.matched = true
+	}
+	err := e.server.admit(r, call, e.route.Scope)
+	if err == nil {
+		err = e.route.Handler(w, r)
+	}
+	if err == nil {
+		return
+	}
+	call.fail(err)
+	if ok && out.wrote {
+		return // too late to say it; the handler ended its stream in its own way
+	}
+	e.route.Shape(w, call.ID, AsError(err))
+}
+
+// admit checks the caller's key, its scope and its rate.
+func (s *server) admit(r *http.Request, call *Call, scope Scope) error {
+	if scope == "" {
+		return nil
+	}
+	key, err := s.cfg.Keys.Authenticate(r)
+	if err != nil {
+		return err
+	}
+	call.Key = key.Name
+	if !key.Has(scope) {
+		return &Error{Status: http.StatusForbidden, Code: CodeForbidden, Detail: fmt.Sprintf("the key lacks the scope %q", scope)}
+	}
+	return key.take(s.cfg.Now())
+}
+
+// requestID takes over the caller's id when it is short and printable, else makes one.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return NewID("req")
+	}
+	return id
+}
+
+// NewID returns a fresh id of a kind, such as "exp_01JD…": the prefix and a ULID, which
+// sorts by the time it was made.
+func NewID(kind string) string { return kind + "_" + ulid.Make().String() }
