@@ -1,0 +1,34 @@
+// Package jobs is the vocabulary that functions and workers share: the subjects that jobs
+// and events travel on, and the JSON that they carry. Functions and workers never import
+// each other; they meet here.
+//
+// It holds types and their checks, and uses nothing but the standard library. How a job
+// is moved is the business of package queue.
+package jobs
+
+// The subjects of jobs. Every job's subject starts with [SubjectPrefix].
+const (
+	SubjectPrefix = "xinghe.jobs."
+	// SubjectExport carries an [Export] to be planned and followed to its end.
+	SubjectExport = SubjectPrefix + "export.run"
+	// SubjectWindow is followed by ".<export id>.<number>" and carries a [Window].
+	SubjectWindow = SubjectPrefix + "export.window"
+)
+
+// The buckets that hold what becomes of jobs.
+const (
+	// BucketExports keeps an [Export] under its id.
+	BucketExports = "xinghe_exports"
+	// BucketWindows keeps a [WindowResult] under "<export id>.<number>".
+	BucketWindows = "xinghe_windows"
+)
+
+// EventPrefix starts the subject of every event; the rest is the event's type.
+const EventPrefix = "xinghe.events."
+
+// The types of events. On the wire a type is "xinghe." and the word.
+const (
+	EventExportDone    = "export.done"
+	EventExportPartial = "export.partial"
+	EventExportFailed  = "export.failed"
+)
