@@ -110,7 +110,8 @@ func (s ExportSpec) Check() []Fault {
 }
 
 func notInName(c rune) bool {
-	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_.", c))
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+	return !strings.ContainsRune(allowed, c)
 }
 
 // checkIDs checks a list of ids; keyword is the word that stands for all of them, which is
