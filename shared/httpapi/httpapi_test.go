@@ -226,7 +226,7 @@ func TestBodies(t *testing.T) {
 		{"two documents", `{} {}`, 400, "more follows"},
 		{"wrong type", `{"list":5}`, 400, `"field":"list"`},
 		{"wrong type at the top", `[]`, 400, `"field":"body"`},
-		{"unknown field", `{"name":"a"}`, 400, `"field":"name"`},
+		{"unknown field", `{"colour":"a"}`, 400, `"field":"colour"`},
 		{"bad time", `{"from":"yesterday"}`, 400, `yesterday`},
 		{"too long", `{"name":"` + strings.Repeat("x", 7<<20) + `"}`, 413, "body_too_large"},
 		{"just short enough", `{"name":"` + strings.Repeat("x", httpapi.MaxBody-11) + `"}`, 200, ""},
