@@ -1,0 +1,505 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// abandon takes n jobs of a consumer as a worker would that is killed right after: nothing
+// is answered, and its connection is gone.
+func abandon(tb testing.TB, b *broker, n int) {
+	tb.Helper()
+	nc := b.connect(tb)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	worker, err := js.Consumer(tb.Context(), StreamJobs, "worker")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	batch, err := worker.Fetch(n, jetstream.FetchMaxWait(patience))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	taken := 0
+	for range batch.Messages() {
+		taken++
+	}
+	if taken != n {
+		tb.Fatalf("took %d jobs to abandon, want %d: %v", taken, n, batch.Error())
+	}
+}
+
+// makeConsumer creates the durable consumer and stops again.
+func makeConsumer(tb testing.TB, q *Queue, cfg ConsumerConfig) {
+	tb.Helper()
+	cfg.Name, cfg.Subjects = "worker", []string{"xinghe.jobs.>"}
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := q.consumer(tb.Context(), cfg); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func TestWorkerKilled(t *testing.T) {
+	t.Parallel()
+	b, q := setup(t)
+	cfg := ConsumerConfig{AckWait: 300 * time.Millisecond}
+	makeConsumer(t, q, cfg)
+	publish(t, q, Job{Subject: "xinghe.jobs.a"})
+	abandon(t, b, 1)
+	got := make(chan int, 1)
+	consume(t, q, cfg, func(_ context.Context, d *Delivery) error {
+		got <- d.Attempt
+		return nil
+	})
+	if attempt := recv(t, got, "the abandoned job"); attempt != 2 {
+		t.Errorf("attempt %d, want 2", attempt)
+	}
+	emptied(t, q, StreamJobs)
+}
+
+func TestPoisonEndsInDeadLetters(t *testing.T) {
+	t.Parallel()
+	b, q := setup(t)
+	cfg := ConsumerConfig{AckWait: 200 * time.Millisecond, MaxAttempts: 3}
+	makeConsumer(t, q, cfg)
+	publish(t, q, Job{Subject: "xinghe.jobs.poison", ID: "p"})
+	for range 3 {
+		abandon(t, b, 1)
+	}
+	consume(t, q, cfg, func(context.Context, *Delivery) error {
+		t.Error("the handler was called once more")
+		return nil
+	})
+	emptied(t, q, StreamJobs)
+	dead := deadLetters(t, q)
+	if len(dead) != 1 || dead[0].ID != "p" || dead[0].Attempts != 3 || dead[0].Reason != errNoAnswer.Error() {
+		t.Errorf("dead letters: %+v", dead)
+	}
+}
+
+func TestHeartbeats(t *testing.T) {
+	t.Parallel()
+	_, q := setup(t)
+	publish(t, q, Job{Subject: "xinghe.jobs.long"})
+	publish(t, q, Job{Subject: "xinghe.jobs.waiting"})
+	const ackWait = 300 * time.Millisecond
+	var calls atomic.Int32
+	handle := func(_ context.Context, d *Delivery) error {
+		calls.Add(1)
+		if d.Attempt != 1 {
+			t.Errorf("%s: attempt %d", d.Subject, d.Attempt)
+		}
+		if d.Subject == "xinghe.jobs.long" {
+			<-time.After(5 * ackWait)
+		}
+		return nil
+	}
+	// The second job waits behind the first one, in the same process, where only heartbeats
+	// keep it; another worker would be glad to have either.
+	consume(t, q, ConsumerConfig{AckWait: ackWait, Prefetch: 1}, handle)
+	eventually(t, func() string {
+		if calls.Load() == 0 {
+			return "no job has begun"
+		}
+		return ""
+	})
+	consume(t, q, ConsumerConfig{AckWait: ackWait}, handle)
+	emptied(t, q, StreamJobs)
+	if n := calls.Load(); n != 2 {
+		t.Errorf("%d calls, want 2", n)
+	}
+}
+
+// While a connection is away for longer than the ack wait, the server gives a running job
+// to the next who asks, and that can be the very process that is at it.
+func TestRedeliveryWhileRunningIsLeftToTheFirst(t *testing.T) {
+	t.Parallel()
+	_, q := setup(t)
+	publish(t, q, Job{Subject: "xinghe.jobs.a"})
+	started, finish := make(chan string, 2), make(chan struct{})
+	attempts := make(chan int, 2)
+	c := consume(t, q, ConsumerConfig{Workers: 2, MaxAttempts: 2}, func(_ context.Context, d *Delivery) error {
+		attempts <- d.Attempt
+		if d.Attempt > 1 {
+			return nil
+		}
+		started <- d.msg.Reply()
+		<-finish
+		return errors.New("failed after all")
+	})
+	reply := recv(t, started, "job")
+	js, err := q.js(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.Conn().Publish(reply, []byte("-NAK")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		if c.log.count("job delivered again while it runs here, left to the first handler") == 0 {
+			return "no second delivery"
+		}
+		return ""
+	})
+	close(finish)
+	for want := 1; want <= 2; want++ {
+		if got := recv(t, attempts, "attempt"); got != want {
+			t.Errorf("attempt %d, want %d", got, want)
+		}
+	}
+	emptied(t, q, StreamJobs)
+}
+
+func TestOrderPerSubject(t *testing.T) {
+	t.Parallel()
+	_, q := setup(t)
+	const jobs = 30
+	for i := range jobs {
+		publish(t, q, Job{Subject: "xinghe.jobs.a", Data: fmt.Append(nil, i)})
+	}
+	var mu sync.Mutex
+	var got, want []string
+	handle := func(_ context.Context, d *Delivery) error {
+		if d.Sequence%7 == 0 && d.Attempt == 1 {
+			return errors.New("not yet") // those that follow must wait
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, string(d.Data))
+		return nil
+	}
+	for range 2 {
+		consume(t, q, ConsumerConfig{MaxAckPending: 1, Workers: 3}, handle)
+	}
+	emptied(t, q, StreamJobs)
+	for i := range jobs {
+		want = append(want, fmt.Sprint(i))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("order %v", got)
+	}
+}
+
+func TestManyWorkersDoEachJobOnce(t *testing.T) {
+	t.Parallel()
+	b, q := setup(t)
+	const jobs = 3000
+	all := make([]Job, jobs)
+	for i := range all {
+		all[i] = Job{Subject: fmt.Sprintf("xinghe.jobs.n.%d", i%7)}
+	}
+	if err := q.PublishAll(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	seen := make([]atomic.Int32, jobs+1)
+	for i, prefetch := range []int{0, 1, 100} {
+		mode := AckMode(i % 2)
+		consume(t, b.queue(t, Config{}), ConsumerConfig{Workers: 4, Prefetch: prefetch, Ack: mode}, func(_ context.Context, d *Delivery) error {
+			seen[d.Sequence].Add(1)
+			return nil
+		})
+	}
+	emptied(t, q, StreamJobs)
+	for i := range seen[1:] {
+		if n := seen[i+1].Load(); n != 1 {
+			t.Fatalf("job %d was done %d times", i+1, n)
+		}
+	}
+}
+
+func TestDrainFinishesWhatRunsAndHandsBackTheRest(t *testing.T) {
+	t.Parallel()
+	b, q := setup(t)
+	const jobs = 20
+	for range jobs {
+		publish(t, q, Job{Subject: "xinghe.jobs.a"})
+	}
+	started, finish := make(chan struct{}, jobs), make(chan struct{})
+	cfg := ConsumerConfig{Workers: 2, Prefetch: 10, MaxAttempts: 1, Ack: AckConfirmed}
+	first := consume(t, q, cfg, func(ctx context.Context, _ *Delivery) error {
+		started <- struct{}{}
+		<-finish
+		return ctx.Err()
+	})
+	recv(t, started, "first job")
+	recv(t, started, "second job")
+	first.cancel()
+	select {
+	case err := <-first.ended:
+		t.Fatalf("Consume returned (%v) while handlers run", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(finish)
+	first.stop(t)
+	if len(started) > 0 {
+		t.Errorf("%d jobs were begun after the stop", len(started))
+	}
+	if n := messages(t, q, StreamJobs); n != jobs-2 {
+		t.Errorf("%d jobs are left, want %d", n, jobs-2)
+	}
+	// Long before AckWait, and with the first attempt still to come.
+	var done atomic.Int32
+	second := consume(t, b.queue(t, Config{}), cfg, func(_ context.Context, d *Delivery) error {
+		if done.Add(1); d.Attempt != 1 {
+			t.Errorf("attempt %d of a job that was handed back", d.Attempt)
+		}
+		return nil
+	})
+	emptied(t, q, StreamJobs)
+	second.stop(t)
+	if n := done.Load(); n != jobs-2 {
+		t.Errorf("%d jobs done, want %d", n, jobs-2)
+	}
+	if dead := deadLetters(t, q); len(dead) > 0 {
+		t.Errorf("dead letters: %+v", dead)
+	}
+}
+
+func TestDrainCancelsWhatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	_, q := setup(t)
+	publish(t, q, Job{Subject: "xinghe.jobs.a"})
+	started, causes := make(chan struct{}), make(chan error, 1)
+	cfg := ConsumerConfig{Drain: 20 * time.Millisecond, MaxAttempts: 1}
+	first := consume(t, q, cfg, func(ctx context.Context, _ *Delivery) error {
+		close(started)
+		<-ctx.Done()
+		causes <- context.Cause(ctx)
+		return ctx.Err()
+	})
+	recv(t, started, "job")
+	first.stop(t)
+	if err := recv(t, causes, "cause"); !errors.Is(err, errDrained) {
+		t.Errorf("cause %v", err)
+	}
+	again := make(chan int, 1)
+	consume(t, q, cfg, func(_ context.Context, d *Delivery) error {
+		again <- d.Attempt
+		return nil
+	})
+	if attempt := recv(t, again, "job"); attempt != 1 {
+		t.Errorf("attempt %d after a drain, want 1", attempt)
+	}
+	emptied(t, q, StreamJobs)
+}
+
+func TestServerRestart(t *testing.T) {
+	t.Parallel()
+	b, q := setup(t)
+	const jobs = 200
+	for i := range jobs {
+		publish(t, q, Job{Subject: "xinghe.jobs.a", ID: fmt.Sprint(i)})
+	}
+	var mu sync.Mutex
+	done := map[string]int{}
+	half, resume := make(chan struct{}), make(chan struct{})
+	consume(t, q, ConsumerConfig{Workers: 3, Prefetch: 5, AckWait: 5 * time.Second}, func(_ context.Context, d *Delivery) error {
+		mu.Lock()
+		n := len(done)
+		mu.Unlock()
+		if n == jobs/2 {
+			select {
+			case half <- struct{}{}:
+			default:
+			}
+			<-resume // these are done while the server is away, or just back
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if done[d.ID]++; done[d.ID] > 1 {
+			t.Logf("job %s (%d) again: delivery %d", d.ID, d.Sequence, d.delivered)
+		}
+		return nil
+	})
+	recv(t, half, "half of the jobs")
+	b.stop()
+	published := make(chan error, 1)
+	go func() { published <- q.Publish(t.Context(), Job{Subject: "xinghe.jobs.a", ID: "late"}) }()
+	close(resume)
+	b.start(t)
+	if err := recv(t, published, "publication during the restart"); err != nil {
+		t.Fatalf("Publish: %v", err)
+	}
+	emptied(t, q, StreamJobs)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(done) != jobs+1 {
+		t.Errorf("%d jobs done, want %d", len(done), jobs+1)
+	}
+	for id, n := range done {
+		if n != 1 {
+			t.Errorf("job %s was done %d times", id, n)
+		}
+	}
+}
+
+func TestConsumeWaitsForTheServer(t *testing.T) {
+	t.Parallel()
+	b, q := setup(t)
+	publish(t, q, Job{Subject: "xinghe.jobs.a"})
+	b.stop()
+	late := b.queue(t, Config{Timeout: 50 * time.Millisecond})
+	done := make(chan struct{}, 1)
+	c := consume(t, late, ConsumerConfig{}, func(context.Context, *Delivery) error {
+		done <- struct{}{}
+		return nil
+	})
+	eventually(t, func() string {
+		if c.log.count("cannot reach the job stream yet") == 0 {
+			return "no warning"
+		}
+		return ""
+	})
+	b.start(t)
+	recv(t, done, "job")
+	emptied(t, q, StreamJobs)
+}
+
+func TestConsumerDeleted(t *testing.T) {
+	t.Parallel()
+	_, q := setup(t)
+	done := make(chan string, 1)
+	consume(t, q, ConsumerConfig{}, func(_ context.Context, d *Delivery) error {
+		done <- d.ID
+		return nil
+	})
+	publish(t, q, Job{Subject: "xinghe.jobs.a", ID: "before"})
+	recv(t, done, "job before")
+	emptied(t, q, StreamJobs)
+	js, err := q.js(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteConsumer(t.Context(), StreamJobs, "worker"); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, q, Job{Subject: "xinghe.jobs.a", ID: "after"})
+	if id := recv(t, done, "job after"); id != "after" {
+		t.Errorf("got %s", id)
+	}
+	emptied(t, q, StreamJobs)
+}
+
+func TestStopWithoutServer(t *testing.T) {
+	t.Parallel()
+	for _, prefetch := range []int{0, 5} {
+		b, q := setup(t)
+		publish(t, q, Job{Subject: "xinghe.jobs.a"})
+		started, finish := make(chan struct{}), make(chan struct{})
+		c := consume(t, q, ConsumerConfig{Prefetch: prefetch, AckWait: 200 * time.Millisecond}, func(context.Context, *Delivery) error {
+			close(started)
+			<-finish
+			return nil
+		})
+		recv(t, started, "job")
+		b.stop()
+		close(finish)
+		c.stop(t)
+	}
+}
+
+func TestStopWithClosedConnection(t *testing.T) {
+	t.Parallel()
+	_, q := setup(t)
+	done := make(chan struct{}, 1)
+	c := consume(t, q, ConsumerConfig{}, func(context.Context, *Delivery) error {
+		done <- struct{}{}
+		return nil
+	})
+	publish(t, q, Job{Subject: "xinghe.jobs.a"})
+	recv(t, done, "job")
+	js, err := q.js(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	js.Conn().Close()
+	c.stop(t)
+}
+
+func TestEventsHaveManyConsumers(t *testing.T) {
+	t.Parallel()
+	_, q := setup(t)
+	event := func(id string) {
+		t.Helper()
+		if err := q.PublishEvent(t.Context(), "xinghe.events.export.done", id, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	event("old")
+	got := map[string]chan string{"all": make(chan string, 9), "new": make(chan string, 9)}
+	for name, ids := range got {
+		cfg := ConsumerConfig{Name: name, Subjects: []string{"xinghe.events.export.*", "xinghe.events.image.>"}, OnlyNew: name == "new"}
+		full, err := cfg.withDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := q.consumer(t.Context(), full); err != nil {
+			t.Fatal(err)
+		}
+		consume(t, q, cfg, func(_ context.Context, d *Delivery) error {
+			ids <- d.ID
+			return nil
+		})
+	}
+	event("fresh")
+	event("fresh") // the same event twice is one
+	event("last")
+	for name, want := range map[string][]string{"all": {"old", "fresh", "last"}, "new": {"fresh", "last"}} {
+		for range want {
+			if id := recv(t, got[name], name); !slices.Contains(want, id) {
+				t.Errorf("%s got %q", name, id)
+			}
+		}
+		if len(got[name]) > 0 {
+			t.Errorf("%s got one more: %s", name, <-got[name])
+		}
+	}
+}
+
+func TestConsumerConfigFaults(t *testing.T) {
+	t.Parallel()
+	_, q := setup(t)
+	for name, cfg := range map[string]ConsumerConfig{
+		"no name":     {Subjects: []string{"xinghe.jobs.a"}},
+		"bad name":    {Name: "a.b", Subjects: []string{"xinghe.jobs.a"}},
+		"no subject":  {Name: "a"},
+		"elsewhere":   {Name: "a", Subjects: []string{"other.a"}},
+		"two streams": {Name: "a", Subjects: []string{"xinghe.jobs.a", "xinghe.events.a"}},
+		"negative":    {Name: "a", Subjects: []string{"xinghe.jobs.a"}, Workers: -1},
+		"ack wait":    {Name: "a", Subjects: []string{"xinghe.jobs.a"}, AckWait: time.Millisecond},
+		"only new":    {Name: "a", Subjects: []string{"xinghe.jobs.a"}, OnlyNew: true},
+	} {
+		if err := q.Consume(t.Context(), cfg, nil); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// What only the server can know: two consumers of the same jobs.
+	makeConsumer(t, q, ConsumerConfig{})
+	if err := q.Consume(t.Context(), ConsumerConfig{Name: "two", Subjects: []string{"xinghe.jobs.a"}}, nil); err == nil || errors.Is(err, ErrUnavailable) {
+		t.Errorf("the second consumer of a subject got %v", err)
+	}
+}
+
+func TestConsumeWithoutStreams(t *testing.T) {
+	t.Parallel()
+	q := newBroker(t).queue(t, Config{})
+	err := q.Consume(t.Context(), ConsumerConfig{Name: "a", Subjects: []string{"xinghe.jobs.>"}}, nil)
+	var missing *MissingStreamError
+	if !errors.As(err, &missing) || missing.Stream != StreamJobs {
+		t.Errorf("Consume: %v", err)
+	}
+}
