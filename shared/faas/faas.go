@@ -47,6 +47,8 @@ type Function struct {
 	HTTP http.Handler
 	// Event takes events; nil if the function takes none.
 	Event EventFunc
+	// Close frees what the function holds, after the last request; may be nil.
+	Close func()
 }
 
 // Config says how a function meets its platform.
@@ -77,6 +79,9 @@ func FromEnv(vars *env.Vars) Config {
 func Run(ctx context.Context, cfg Config, fn Function) error {
 	if cfg.Entry != "" && cfg.Entry != EntryHTTP {
 		return fmt.Errorf("entry %q is not built in; use %q", cfg.Entry, EntryHTTP)
+	}
+	if fn.Close != nil {
+		defer fn.Close()
 	}
 	listener, err := Listen(ctx, cfg.Addr, "XINGHE_ADDR")
 	if err != nil {

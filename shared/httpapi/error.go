@@ -34,7 +34,8 @@ type FieldError struct {
 	Message string `json:"message"`
 }
 
-// Error is a refusal. Its text is for the log; clients see Detail, Code and Fields.
+// Error is a refusal. Its text is for the log and tells the cause, if there is one; clients
+// see Detail, Code and Fields.
 type Error struct {
 	// Status is the HTTP status.
 	Status int
@@ -51,11 +52,10 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	text := e.Code + ": " + e.message()
 	if e.Err != nil {
-		text += ": " + e.Err.Error()
+		return e.Code + ": " + e.Err.Error()
 	}
-	return text
+	return e.Code + ": " + e.message()
 }
 
 // Unwrap returns the cause.

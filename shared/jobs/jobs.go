@@ -9,10 +9,11 @@ package jobs
 // The subjects of jobs. Every job's subject starts with [SubjectPrefix].
 const (
 	SubjectPrefix = "xinghe.jobs."
-	// SubjectExport carries an [Export] to be planned and followed to its end.
-	SubjectExport = SubjectPrefix + "export.run"
-	// SubjectWindow is followed by ".<export id>.<number>" and carries a [Window].
-	SubjectWindow = SubjectPrefix + "export.window"
+	// SubjectExport is followed by an export's id and carries the [Export], to be planned
+	// and followed to its end.
+	SubjectExport = SubjectPrefix + "export.run."
+	// SubjectWindow is followed by "<export id>.<number>" and carries a [Window].
+	SubjectWindow = SubjectPrefix + "export.window."
 )
 
 // The buckets that hold what becomes of jobs.

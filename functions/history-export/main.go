@@ -1,0 +1,30 @@
+// The history-export function: starts exports of chat histories and tells their state.
+package main
+
+import (
+	"os"
+
+	"github.com/rs/zerolog"
+
+	"xinghe/functions/history-export/exportapi"
+	"xinghe/shared/env"
+	"xinghe/shared/faas"
+	"xinghe/shared/httpapi"
+	"xinghe/shared/queue"
+)
+
+func main() { os.Exit(faas.Main(os.Getenv, os.Stdout, os.Stderr, build)) }
+
+func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
+	cfg := httpapi.FromEnv(vars, logger)
+	q, err := queue.Open(queue.FromEnv(vars, "xinghe-history-export", logger), queue.Config{})
+	if err != nil {
+		return faas.Function{}, err
+	}
+	api, err := exportapi.New(exportapi.Config{Queue: q})
+	if err != nil {
+		return faas.Function{}, err
+	}
+	handler, err := httpapi.New(cfg, api.Routes()...)
+	return faas.Function{HTTP: handler, Event: api.Event, Close: q.Close}, err
+}
