@@ -1,0 +1,193 @@
+// The local stack: the whole of Xinghe on one machine, with no credentials.
+//
+//	go run ./testlocal            run everything until Ctrl-C
+//	go run ./testlocal emulator   run the emulator of both services alone
+//	go run ./testlocal demo       walk through the whole system once
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"xinghe/shared/faas"
+	"xinghe/testlocal/console"
+	"xinghe/testlocal/emulator"
+	"xinghe/testlocal/emulator/fault"
+	"xinghe/testlocal/emulator/xingchen"
+	"xinghe/testlocal/stack"
+)
+
+const usage = `usage:
+  go run ./testlocal                        run everything until Ctrl-C
+  go run ./testlocal emulator [flags]       run the emulator of both services alone
+  go run ./testlocal demo [-keep]           walk through the whole system once
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// errUsage has been explained already.
+var errUsage = errors.New("usage")
+
+// run returns the exit code: 0, 1 for a failure, 2 for a command line that is not understood.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	command := "stack"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	var err error
+	switch command {
+	case "stack":
+		err = runStack(ctx, args, getenv, stdout, stderr)
+	case "emulator":
+		err = runEmulator(ctx, args, getenv, stdout, stderr)
+	case "demo":
+		err = runDemo(ctx, args, getenv, stdout, stderr)
+	default:
+		_, _ = fmt.Fprintf(stderr, "%q is no command\n%s", command, usage)
+		return 2
+	}
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		return 2
+	}
+	_, _ = fmt.Fprintln(stderr, err)
+	return 1
+}
+
+// parse reads flags; what is left over is a mistake.
+func parse(flags *flag.FlagSet, args []string, stderr io.Writer) error {
+	flags.SetOutput(stderr)
+	if err := flags.Parse(args); err != nil {
+		return errUsage
+	}
+	if flags.NArg() > 0 {
+		_, _ = fmt.Fprintf(stderr, "%q is not understood\n%s", flags.Arg(0), usage)
+		return errUsage
+	}
+	return nil
+}
+
+func runStack(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	if err := parse(flag.NewFlagSet("testlocal", flag.ContinueOnError), args, stderr); err != nil {
+		return err
+	}
+	s, err := stack.Start(ctx, stack.Config{Getenv: getenv, Log: stderr})
+	if err != nil {
+		return err
+	}
+	console.Banner(stdout, s)
+	select {
+	case <-ctx.Done():
+		_, _ = fmt.Fprintln(stdout, "\nstopping")
+		return s.Close()
+	case err := <-s.Failed():
+		return errors.Join(err, s.Close())
+	}
+}
+
+func runEmulator(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	cfg := emulator.Config{}
+	flags := flag.NewFlagSet("testlocal emulator", flag.ContinueOnError)
+	addr := flags.String("addr", "", "address to listen on (default XINGHE_EMULATOR_ADDR, else "+stack.DefaultEmulatorAddr+")")
+	history := flags.String("history", "", "answer a large history by formula: characters=2,users=1000,messages=10000000,from=…,to=…")
+	faults := flags.String("faults", "", "file with faults, the JSON of PUT /_emulator/faults")
+	flags.StringVar(&cfg.DataDir, "data", "", "folder that keeps the state (default: memory)")
+	flags.Uint64Var(&cfg.Seed, "seed", 1, "decides ids, words and faults")
+	flags.DurationVar(&cfg.Pace, "pace", emulator.DefaultPace, "time between frames; negative for none")
+	if err := parse(flags, args, stderr); err != nil {
+		return err
+	}
+	if *history != "" {
+		parsed, err := xingchen.ParseHistory(*history)
+		if err != nil {
+			return fmt.Errorf("-history: %w", err)
+		}
+		cfg.History = &parsed
+	}
+	if *faults != "" {
+		set, err := readFaults(*faults)
+		if err != nil {
+			return fmt.Errorf("-faults: %w", err)
+		}
+		cfg.Faults = set
+	}
+	for _, candidate := range []string{getenv("XINGHE_EMULATOR_ADDR"), stack.DefaultEmulatorAddr} {
+		if *addr == "" {
+			*addr = candidate
+		}
+	}
+	listener, err := faas.Listen(ctx, *addr, "XINGHE_EMULATOR_ADDR")
+	if err != nil {
+		return err
+	}
+	emu, err := emulator.New(cfg)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	_, _ = fmt.Fprintf(stdout, "the emulator of Xingchen and Beebot listens on http://%s (seed %d)\n", listener.Addr(), emu.Seed())
+	return errors.Join(faas.Serve(ctx, listener, emu, 0), emu.Close())
+}
+
+func runDemo(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
+	flags := flag.NewFlagSet("testlocal demo", flag.ContinueOnError)
+	keep := flags.Bool("keep", false, "keep the data folder")
+	if err := parse(flags, args, stderr); err != nil {
+		return err
+	}
+	data, err := os.MkdirTemp("", "xinghe-demo-")
+	if err != nil {
+		return fmt.Errorf("failed start: %w", err)
+	}
+	if *keep {
+		defer func() { _, _ = fmt.Fprintln(stdout, "kept", data) }()
+	} else {
+		defer func() { err = errors.Join(err, os.RemoveAll(data)) }()
+	}
+	s, err := stack.Start(ctx, stack.Config{Getenv: demoEnv(getenv, data), Log: stderr})
+	if err != nil {
+		return fmt.Errorf("failed start: %w", err)
+	}
+	if err := console.Demo(ctx, stdout, s); err != nil {
+		return errors.Join(fmt.Errorf("failed %w", err), s.Close())
+	}
+	return s.Close()
+}
+
+// demoEnv gives the demo a stack of its own: free ports, its own folder, both services
+// emulated, and no log lines but errors.
+func demoEnv(getenv func(string) string, data string) func(string) string {
+	set := map[string]string{
+		"XINGHE_ADDR": "127.0.0.1:0", "XINGHE_EMULATOR_ADDR": "127.0.0.1:0", "XINGHE_NATS_ADDR": "127.0.0.1:0",
+		"XINGHE_DATA": filepath.Clean(data), "LOG_LEVEL": "error",
+	}
+	return func(name string) string {
+		if name == "LOG_LEVEL" && getenv(name) != "" {
+			return getenv(name)
+		}
+		return set[name]
+	}
+}
+
+func readFaults(path string) (fault.Set, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return fault.Set{}, err
+	}
+	defer func() { _ = file.Close() }()
+	return emulator.ReadFaults(file)
+}

@@ -1,0 +1,88 @@
+package stack
+
+import (
+	"cmp"
+
+	"xinghe/shared/env"
+	"xinghe/shared/sign"
+	"xinghe/testlocal/emulator"
+	"xinghe/testlocal/emulator/beebot"
+)
+
+// settings are the variables of the stack itself.
+type settings struct {
+	addr, emulatorAddr, natsAddr, natsURL, natsCreds, data string
+}
+
+// DefaultEmulatorAddr is where the emulator listens unless XINGHE_EMULATOR_ADDR is set.
+const DefaultEmulatorAddr = "127.0.0.1:8788"
+
+func readSettings(vars *env.Vars) settings {
+	return settings{
+		addr:         vars.String("XINGHE_ADDR", "127.0.0.1:8787"),
+		emulatorAddr: vars.String("XINGHE_EMULATOR_ADDR", DefaultEmulatorAddr),
+		natsAddr:     vars.String("XINGHE_NATS_ADDR", "127.0.0.1:4222"),
+		natsURL:      vars.String("NATS_URL", ""),
+		natsCreds:    vars.String("NATS_CREDS", ""),
+		data:         vars.String("XINGHE_DATA", ".xinghe"),
+	}
+}
+
+// The variables by which each service is reached. A service whose address is not set is
+// emulated, and then none of its variables reaches the functions: real credentials are
+// not sent to the emulator.
+var (
+	xingchenVars = []string{"XINGCHEN_BASE_URL", "XINGCHEN_API_KEY", "XINGCHEN_API_KEY_FILE"}
+	beebotVars   = []string{
+		"BEEBOT_ENDPOINT", "BEEBOT_STREAM_URL", "BEEBOT_AGENT_KEY", "BEEBOT_AGENT_KEY_FILE",
+		"ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE",
+		"ALIBABA_CLOUD_SECURITY_TOKEN", "ALIBABA_CLOUD_SECURITY_TOKEN_FILE",
+	}
+)
+
+// DefaultKey is the key with all scopes that the front door takes unless others are set.
+const DefaultKey = "local-dev"
+
+// upstream reads variables through the stack's getenv, those of emulated services replaced.
+func (s *Stack) upstream(cfg Config) func(string) string {
+	set := map[string]string{}
+	if cfg.Getenv("XINGCHEN_BASE_URL") == "" {
+		for _, name := range xingchenVars {
+			set[name] = ""
+		}
+		set["XINGCHEN_BASE_URL"], set["XINGCHEN_API_KEY"] = s.EmulatorURL, first(cfg.Emulator.XingchenKeys, emulator.DefaultXingchenKey)
+	}
+	if cfg.Getenv("BEEBOT_ENDPOINT") == "" {
+		for _, name := range beebotVars {
+			set[name] = ""
+		}
+		account := first(cfg.Emulator.Accounts, beebot.Account{
+			AccessKeyID: emulator.DefaultAccessKeyID, AccessKeySecret: sign.NewSecret(emulator.DefaultAccessKeySecret),
+		})
+		set["BEEBOT_ENDPOINT"], set["BEEBOT_STREAM_URL"] = s.EmulatorURL, s.EmulatorURL
+		set["ALIBABA_CLOUD_ACCESS_KEY_ID"] = account.AccessKeyID
+		set["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = account.AccessKeySecret.Reveal()
+		set["ALIBABA_CLOUD_SECURITY_TOKEN"] = account.SecurityToken.Reveal()
+		set["BEEBOT_AGENT_KEY"] = cmp.Or(cfg.Emulator.AgentKey, emulator.DefaultAgentKey)
+	}
+	if !ownKeys(cfg.Getenv) {
+		set["XINGHE_API_KEYS"] = DefaultKey
+	}
+	return func(name string) string {
+		if value, ok := set[name]; ok {
+			return value
+		}
+		return cfg.Getenv(name)
+	}
+}
+
+func ownKeys(getenv func(string) string) bool {
+	return getenv("XINGHE_API_KEYS") != "" || getenv("XINGHE_API_KEYS_FILE") != ""
+}
+
+func first[T any](list []T, fallback T) T {
+	if len(list) > 0 {
+		return list[0]
+	}
+	return fallback
+}

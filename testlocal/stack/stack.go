@@ -1,0 +1,229 @@
+// Package stack wires the whole system together in one process: NATS with JetStream, the
+// emulator of both upstream services, all functions behind one address, and all workers.
+// It needs no credentials and no network but loopback.
+//
+//	s, err := stack.Start(ctx, stack.Config{Getenv: os.Getenv, Log: os.Stderr})
+//	...
+//	defer s.Close()
+//	http.Post(s.URL+"/v2/api/chat/send", …)
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/rs/zerolog"
+
+	"xinghe/functions/character/characterapi"
+	"xinghe/functions/chat/chatapi"
+	"xinghe/functions/history-export/exportapi"
+	"xinghe/shared/env"
+	"xinghe/shared/faas"
+	"xinghe/shared/httpapi"
+	"xinghe/shared/logs"
+	"xinghe/shared/queue"
+	"xinghe/shared/xingchen"
+	"xinghe/testlocal/emulator"
+	"xinghe/workers/export"
+)
+
+// Config of the stack.
+type Config struct {
+	// Getenv reads the variables that settings.go lists. Required.
+	Getenv func(string) string
+	// Log takes the log lines of all parts.
+	Log io.Writer
+	// Emulator overrides the emulator's settings.
+	Emulator emulator.Config
+}
+
+// Stack is the running system.
+type Stack struct {
+	// URL is the front door: all functions.
+	URL string
+	// EmulatorURL is the address of both emulated services.
+	EmulatorURL string
+	// Key is the key that the front door takes; empty if others than the default are set.
+	Key string
+	// NATSURL is the address of NATS.
+	NATSURL string
+	// Data is the folder of JetStream's files, and Exports that of exports.
+	Data, Exports string
+	// Emulator is the emulator itself, for tests that set faults.
+	Emulator *emulator.Emulator
+
+	log      zerolog.Logger
+	settings settings
+	nats     *server.Server // nil if NATS_URL names another
+	queue    *queue.Queue
+	workers  *export.Worker
+
+	stopFront, stopWorkers, stopEmulator func()
+	closing                              sync.Once
+	failed                               chan error
+}
+
+// Start starts all parts and returns when requests are served. What has been started is
+// stopped again if a part fails.
+func Start(ctx context.Context, cfg Config) (*Stack, error) {
+	vars := env.New(cfg.Getenv)
+	set := readSettings(vars)
+	log, err := logs.New(cfg.Log, vars.String("LOG_LEVEL", ""))
+	vars.Fault("LOG_LEVEL", err)
+	if err := vars.Err(); err != nil {
+		return nil, err
+	}
+	none := func() {}
+	s := &Stack{
+		log: log, settings: set, Data: set.data, Exports: filepath.Join(set.data, "exports"),
+		stopFront: none, stopWorkers: none, stopEmulator: none, failed: make(chan error, 3),
+	}
+	// The parts end when Close says so, in its order, and not all at once with ctx.
+	base := log.WithContext(context.WithoutCancel(ctx))
+	for _, start := range []func(context.Context, Config) error{s.startNATS, s.startEmulator, s.startWorkers, s.startFront} {
+		if err := start(base, cfg); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
+}
+
+// Failed tells of a part that ended by itself.
+func (s *Stack) Failed() <-chan error { return s.failed }
+
+// Close stops all parts, the front door first, so that nothing is accepted that is not
+// done. It may be called more than once.
+func (s *Stack) Close() error {
+	var err error
+	s.closing.Do(func() {
+		s.stopFront()
+		s.stopWorkers()
+		if s.workers != nil {
+			err = s.workers.Close()
+		}
+		if s.queue != nil {
+			s.queue.Close()
+		}
+		s.stopEmulator()
+		if s.Emulator != nil {
+			err = errors.Join(err, s.Emulator.Close())
+		}
+		if s.nats != nil {
+			s.nats.Shutdown()
+			s.nats.WaitForShutdown()
+		}
+	})
+	return err
+}
+
+func (s *Stack) startNATS(ctx context.Context, _ Config) error {
+	s.NATSURL = s.settings.natsURL
+	if s.NATSURL == "" {
+		var err error
+		if s.nats, err = startNATS(ctx, s.settings.natsAddr, filepath.Join(s.Data, "jetstream")); err != nil {
+			return err
+		}
+		s.NATSURL = s.nats.ClientURL()
+	}
+	var err error
+	s.queue, err = queue.Open(queue.ConnConfig{URL: s.NATSURL, Creds: s.settings.natsCreds, Name: "xinghe-local", Logger: s.log}, queue.Config{})
+	if err != nil {
+		return err
+	}
+	return s.queue.Ensure(ctx)
+}
+
+func (s *Stack) startEmulator(ctx context.Context, cfg Config) error {
+	var err error
+	if s.Emulator, err = emulator.New(cfg.Emulator); err != nil {
+		return err
+	}
+	s.EmulatorURL, s.stopEmulator, err = s.serve(ctx, s.settings.emulatorAddr, "XINGHE_EMULATOR_ADDR", s.Emulator)
+	return err
+}
+
+func (s *Stack) startWorkers(ctx context.Context, cfg Config) error {
+	vars := env.New(s.upstream(cfg))
+	client := xingchen.FromEnv(vars)
+	if err := vars.Err(); err != nil {
+		return err
+	}
+	var err error
+	s.workers, err = export.New(export.Config{Queue: s.queue, Histories: client, Root: s.Exports})
+	if err != nil {
+		return err
+	}
+	s.stopWorkers = s.run(ctx, s.workers.Run)
+	return nil
+}
+
+func (s *Stack) startFront(ctx context.Context, cfg Config) error {
+	vars := env.New(s.upstream(cfg))
+	front := httpapi.FromEnv(vars, s.log)
+	if !ownKeys(cfg.Getenv) {
+		s.Key = DefaultKey
+	}
+	chat := chatapi.FromEnv(vars)
+	if err := vars.Err(); err != nil {
+		return err
+	}
+	exports, err := exportapi.New(exportapi.Config{Queue: s.queue})
+	if err != nil {
+		return err
+	}
+	handler, err := httpapi.New(front, slices.Concat(chatapi.Routes(chat), characterapi.Routes(chat.Xingchen), exports.Routes())...)
+	if err != nil {
+		return err
+	}
+	s.URL, s.stopFront, err = s.serve(ctx, s.settings.addr, "XINGHE_ADDR", handler)
+	return err
+}
+
+// serve serves a handler until the returned stop is called, which waits for requests in
+// flight.
+func (s *Stack) serve(ctx context.Context, addr, variable string, handler http.Handler) (address string, stop func(), err error) {
+	listener, err := faas.Listen(ctx, addr, variable)
+	if err != nil {
+		return "", func() {}, err
+	}
+	stop = s.run(ctx, func(ctx context.Context) error { return faas.Serve(ctx, listener, handler, 0) })
+	return "http://" + reachable(listener.Addr()), stop, nil
+}
+
+// reachable is an address that can be dialled where a server listens on all of them.
+func reachable(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsUnspecified() {
+		return addr.String()
+	}
+	return net.JoinHostPort("127.0.0.1", port)
+}
+
+// run starts a part; the returned stop ends it and waits for it.
+func (s *Stack) run(ctx context.Context, part func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := part(ctx); err != nil && ctx.Err() == nil {
+			s.failed <- err
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// String says where the parts are.
+func (s *Stack) String() string {
+	return fmt.Sprintf("front door %s, emulator %s, NATS %s, data %s", s.URL, s.EmulatorURL, s.NATSURL, s.Data)
+}
