@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -20,7 +21,7 @@ import (
 	"xinghe/shared/faas"
 	"xinghe/testlocal/console"
 	"xinghe/testlocal/emulator"
-	"xinghe/testlocal/emulator/fault"
+	"xinghe/testlocal/emulator/beebot"
 	"xinghe/testlocal/emulator/xingchen"
 	"xinghe/testlocal/stack"
 )
@@ -103,33 +104,20 @@ func runStack(ctx context.Context, args []string, getenv func(string) string, st
 func runEmulator(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
 	cfg := emulator.Config{}
 	flags := flag.NewFlagSet("testlocal emulator", flag.ContinueOnError)
-	addr := flags.String("addr", "", "address to listen on (default XINGHE_EMULATOR_ADDR, else "+stack.DefaultEmulatorAddr+")")
-	history := flags.String("history", "", "answer a large history by formula: characters=2,users=1000,messages=10000000,from=…,to=…")
-	faults := flags.String("faults", "", "file with faults, the JSON of PUT /_emulator/faults")
+	addr := flags.String("addr", cmp.Or(getenv("XINGHE_EMULATOR_ADDR"), stack.DefaultEmulatorAddr), "address to listen on, by default XINGHE_EMULATOR_ADDR")
 	flags.StringVar(&cfg.DataDir, "data", "", "folder that keeps the state (default: memory)")
 	flags.Uint64Var(&cfg.Seed, "seed", 1, "decides ids, words and faults")
 	flags.DurationVar(&cfg.Pace, "pace", emulator.DefaultPace, "time between frames; negative for none")
+	flags.Func("history", "answer a large history by formula: characters=2,users=1000,messages=10000000,from=…,to=…", func(text string) error {
+		history, err := xingchen.ParseHistory(text)
+		cfg.History = &history
+		return err
+	})
+	flags.Func("faults", "file with faults, the JSON of PUT /_emulator/faults", fromFile(&cfg.Faults, emulator.ReadFaults))
+	flags.Func("assume", "file with assumptions, YAML or JSON", fromFile(&cfg.Assume, emulator.ReadAssumptions))
+	flags.Func("bots", "file with the definition of Beebot's robots, YAML", fromFile(&cfg.Bots, beebot.ParseBots))
 	if err := parse(flags, args, stderr); err != nil {
 		return err
-	}
-	if *history != "" {
-		parsed, err := xingchen.ParseHistory(*history)
-		if err != nil {
-			return fmt.Errorf("-history: %w", err)
-		}
-		cfg.History = &parsed
-	}
-	if *faults != "" {
-		set, err := readFaults(*faults)
-		if err != nil {
-			return fmt.Errorf("-faults: %w", err)
-		}
-		cfg.Faults = set
-	}
-	for _, candidate := range []string{getenv("XINGHE_EMULATOR_ADDR"), stack.DefaultEmulatorAddr} {
-		if *addr == "" {
-			*addr = candidate
-		}
 	}
 	listener, err := faas.Listen(ctx, *addr, "XINGHE_EMULATOR_ADDR")
 	if err != nil {
@@ -140,7 +128,20 @@ func runEmulator(ctx context.Context, args []string, getenv func(string) string,
 		return errors.Join(err, listener.Close())
 	}
 	_, _ = fmt.Fprintf(stdout, "the emulator of Xingchen and Beebot listens on http://%s (seed %d)\n", listener.Addr(), emu.Seed())
-	return errors.Join(faas.Serve(ctx, listener, emu, 0), emu.Close())
+	return errors.Join(faas.Serve(ctx, emu.Guard(listener), emu, 0), emu.Close())
+}
+
+// fromFile sets a value from the file that a flag names.
+func fromFile[T any](into *T, read func(io.Reader) (T, error)) func(string) error {
+	return func(path string) error {
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = file.Close() }()
+		*into, err = read(file)
+		return err
+	}
 }
 
 func runDemo(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
@@ -181,13 +182,4 @@ func demoEnv(getenv func(string) string, data string) func(string) string {
 		}
 		return set[name]
 	}
-}
-
-func readFaults(path string) (fault.Set, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return fault.Set{}, err
-	}
-	defer func() { _ = file.Close() }()
-	return emulator.ReadFaults(file)
 }

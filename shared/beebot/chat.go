@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+
+	"xinghe/shared/upstream"
 )
 
 // ChatRequest asks a robot of the older edition for an answer in one piece. InstanceID and
@@ -30,10 +32,10 @@ type ChatRequest struct {
 	SandBox bool
 }
 
-// Validate returns a [*FieldError] for what cannot be sent.
+// Validate returns a [*upstream.FieldError] for what cannot be sent.
 func (r ChatRequest) Validate() error {
 	if r.Utterance == "" && r.KnowledgeID == "" && r.IntentName == "" {
-		return &FieldError{Field: "utterance", Message: "missing"}
+		return &upstream.FieldError{Field: "utterance", Message: "missing"}
 	}
 	return validate(r.InstanceID, r.Utterance, r.SessionID, r.VendorParam)
 }

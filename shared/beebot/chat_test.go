@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"xinghe/shared/beebot"
+	"xinghe/shared/upstream"
 )
 
 // Every kind of answer that the session API page shows.
@@ -246,7 +247,7 @@ func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
 			InstanceID: test.req.InstanceID, Utterance: test.req.Utterance, SessionID: test.req.SessionID, VendorParam: test.req.VendorParam,
 		})
 		for _, err := range []error{streamErr, chatErr} {
-			if field, ok := errors.AsType[*beebot.FieldError](err); !ok || field.Field != test.field {
+			if field, ok := errors.AsType[*upstream.FieldError](err); !ok || field.Field != test.field {
 				t.Errorf("%s: got %v, want an error of %s", name, err, test.field)
 			}
 		}

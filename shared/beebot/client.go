@@ -1,18 +1,18 @@
 package beebot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"xinghe/shared/sign"
+	"xinghe/shared/upstream"
 )
 
 // Where the service is.
@@ -22,13 +22,11 @@ const (
 	DefaultRegion    = "cn-shanghai"
 )
 
-const (
-	defaultTimeout     = 10 * time.Second
-	defaultIdleTimeout = 60 * time.Second
-	defaultMaxBytes    = 8 << 20
-	// dialTimeout leaves room for one lost SYN, which is repeated after a second.
-	dialTimeout = 2500 * time.Millisecond
-)
+// defaultTimeout is that of RPC calls.
+const defaultTimeout = 10 * time.Second
+
+// name of the service in errors.
+const name = "beebot"
 
 // Credentials are an access key pair, and with temporary ones their security token.
 type Credentials struct {
@@ -61,8 +59,8 @@ type Config struct {
 	Credentials CredentialsProvider
 	// AgentKey chooses the business space; default the account's default space.
 	AgentKey sign.Secret
-	// Transport carries all requests; default a transport of this package's that all clients
-	// share. It must honour the context of a request.
+	// Transport carries all requests; default one that all clients share. It must honour the
+	// context of a request.
 	Transport http.RoundTripper
 	// Timeout bounds an RPC call, default 10 s.
 	Timeout time.Duration
@@ -81,6 +79,7 @@ type Config struct {
 // Client calls the service. It is safe for concurrent use.
 type Client struct {
 	cfg       Config
+	service   upstream.Service
 	endpoint  *url.URL
 	streamURL string
 	tokens    *tokens
@@ -89,48 +88,31 @@ type Client struct {
 // New returns a client. All faults of the configuration are reported at once.
 func New(cfg Config) (*Client, error) {
 	cfg = cfg.withDefaults()
-	endpoint, endpointErr := address("Endpoint", cfg.Endpoint)
-	streamURL, streamErr := address("StreamURL", cfg.StreamURL)
-	faults := []error{endpointErr, streamErr}
+	c := &Client{cfg: cfg, service: upstream.Service{
+		Name: name, Transport: cfg.Transport, Timeout: cfg.Timeout, IdleTimeout: cfg.IdleTimeout, MaxResponseBytes: cfg.MaxResponseBytes,
+	}}
+	endpoint, endpointErr := upstream.Address("Endpoint", cfg.Endpoint)
+	streamURL, streamErr := upstream.Address("StreamURL", cfg.StreamURL)
+	faults := []error{endpointErr, streamErr, c.service.Complete()}
 	if endpointErr == nil && endpoint.Path != "" {
-		faults = append(faults, fault("Endpoint", "must have no path"))
+		faults = append(faults, &upstream.FieldError{Field: "Endpoint", Message: "must have no path"})
 	}
 	if cfg.Credentials == nil {
-		faults = append(faults, fault("Credentials", "missing"))
-	}
-	if cfg.Timeout < 0 || cfg.IdleTimeout < 0 || cfg.MaxResponseBytes < 0 {
-		faults = append(faults, fault("Timeout, IdleTimeout, MaxResponseBytes", "must not be negative"))
+		faults = append(faults, &upstream.FieldError{Field: "Credentials", Message: "missing"})
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, fmt.Errorf("beebot: configuration: %w", err)
 	}
-	c := &Client{cfg: cfg, endpoint: endpoint, streamURL: streamURL.String() + streamPath}
+	c.endpoint, c.streamURL = endpoint, streamURL.String()+streamPath
 	c.tokens = &tokens{apply: c.ApplyForStreamAccessToken, now: cfg.Now}
 	return c, nil
 }
 
 func (cfg Config) withDefaults() Config {
-	if cfg.Endpoint == "" {
-		cfg.Endpoint = DefaultEndpoint
-	}
-	if cfg.StreamURL == "" {
-		cfg.StreamURL = DefaultStreamURL
-	}
-	if cfg.Region == "" {
-		cfg.Region = DefaultRegion
-	}
-	if cfg.Transport == nil {
-		cfg.Transport = sharedTransport
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = defaultTimeout
-	}
-	if cfg.IdleTimeout == 0 {
-		cfg.IdleTimeout = defaultIdleTimeout
-	}
-	if cfg.MaxResponseBytes == 0 {
-		cfg.MaxResponseBytes = defaultMaxBytes
-	}
+	cfg.Endpoint = cmp.Or(cfg.Endpoint, DefaultEndpoint)
+	cfg.StreamURL = cmp.Or(cfg.StreamURL, DefaultStreamURL)
+	cfg.Region = cmp.Or(cfg.Region, DefaultRegion)
+	cfg.Timeout = cmp.Or(cfg.Timeout, defaultTimeout)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -140,36 +122,9 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// address checks and trims an address. Its text is not repeated in the error: it might
-// carry credentials.
-func address(field, raw string) (*url.URL, error) {
-	u, err := url.Parse(raw)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, fault(field, "not an address that begins with http:// or https://")
-	}
-	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}, nil
-}
-
-func fault(field, message string) error { return &FieldError{Field: field, Message: message} }
-
 // Close cancels a renewal of the token that is under way and waits for it. Streams are the
 // business of those who opened them.
 func (c *Client) Close() error {
 	c.tokens.close()
 	return nil
-}
-
-// sharedTransport serves all clients that bring none. Go's default keeps two idle
-// connections for a host: everything beyond dials and shakes hands anew for each call. How
-// long to wait for an answer is each call's own business, by its context.
-var sharedTransport = &http.Transport{
-	Proxy:               http.ProxyFromEnvironment,
-	DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
-	ForceAttemptHTTP2:   true,
-	MaxIdleConns:        4096,
-	MaxIdleConnsPerHost: 4096,
-	IdleConnTimeout:     90 * time.Second,
-	TLSHandshakeTimeout: 5 * time.Second,
-	// Frames must not wait in a decompressor.
-	DisableCompression: true,
 }

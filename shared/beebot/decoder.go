@@ -3,6 +3,8 @@ package beebot
 import (
 	"encoding/json"
 	"strings"
+
+	"xinghe/shared/upstream"
 )
 
 // Decoder turns the frames of one stream into snapshots. It keeps the text so far, to tell
@@ -72,12 +74,12 @@ type clarifyBody struct {
 }
 
 // Decode reads the data of one event. It returns an [*Error] for a frame that calls itself a
-// failure, [*DecodeError] for one that is not in the documented form, and [ErrTruncated]
-// around that where only the end of the frame is missing. The data is not kept.
+// failure, [*upstream.DecodeError] for one that is not in the documented form, and
+// [upstream.ErrTruncated] around that where only the end of the frame is missing. The data is not kept.
 func (d *Decoder) Decode(data []byte) (Snapshot, error) {
 	var f frame
 	if err := json.Unmarshal(data, &f); err != nil {
-		return Snapshot{}, malformed("stream frame", data, err)
+		return Snapshot{}, upstream.Malformed(name, "stream frame", data, err)
 	}
 	if f.failed() {
 		return Snapshot{}, newError(200, nil, data)
@@ -88,7 +90,7 @@ func (d *Decoder) Decode(data []byte) (Snapshot, error) {
 			continue
 		}
 		if err := json.Unmarshal([]byte(item.Value), &v); err != nil {
-			return Snapshot{}, &DecodeError{What: "value of a stream frame", Err: err}
+			return Snapshot{}, &upstream.DecodeError{Service: name, What: "value of a stream frame", Err: err}
 		}
 	}
 	return d.snapshot(&f, &v), nil

@@ -11,6 +11,7 @@ import (
 
 	"xinghe/shared/beebot"
 	"xinghe/shared/sse"
+	"xinghe/shared/upstream"
 )
 
 // transcript returns the frames of the documented conversation.
@@ -195,8 +196,8 @@ func TestDecoderErrors(t *testing.T) {
 		`{"data":[{"type":"JSON_TEXT","value":"{"}]}`: false,
 	} {
 		_, err := decoder.Decode([]byte(data))
-		_, malformed := errors.AsType[*beebot.DecodeError](err)
-		if !malformed || errors.Is(err, beebot.ErrTruncated) != truncated {
+		_, malformed := errors.AsType[*upstream.DecodeError](err)
+		if !malformed || errors.Is(err, upstream.ErrTruncated) != truncated {
 			t.Errorf("%q: got %v", data, err)
 		}
 	}

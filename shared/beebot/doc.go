@@ -15,10 +15,8 @@
 // The service sends the whole text so far with every frame. A [Decoder] turns that into what
 // is new, and says honestly when the service took back what it had said.
 //
-// Every failure is one of five: an [*Error] is what upstream answered, a [*NetworkError] says
-// that no answer came, [ErrTruncated] and [ErrIdle] that a stream broke off, a [*DecodeError]
-// that an answer was not in the documented form; beside them stand [*FieldError] for a
-// request that was not sent, and the error of the caller's own context. No text of them
+// What upstream answers instead of a result is an [*Error]; all else that can go wrong is a
+// failure of package upstream, or the error of the caller's own context. No text of them
 // carries a key, a token, a signature or an address.
 //
 // The client repeats one thing only: a stream that is refused for its credentials before it

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"xinghe/shared/sign"
+	"xinghe/shared/upstream"
 )
 
 // Error is what upstream answered instead of a result: the failure of an RPC call, or a
@@ -32,42 +33,28 @@ type Error struct {
 	html bool
 }
 
-// Kind sorts errors by what a caller does about them.
-type Kind string
-
-// The kinds of an [Error].
-const (
-	KindInvalid      Kind = "invalid"      // the request is at fault
-	KindUnauthorized Kind = "unauthorized" // the credentials are
-	KindForbidden    Kind = "forbidden"    // the account may not do this
-	KindNotFound     Kind = "not_found"    // no such robot
-	KindThrottled    Kind = "throttled"    // too many calls
-	KindUnavailable  Kind = "unavailable"  // upstream failed
-	KindUnknown      Kind = "unknown"
-)
-
 // Codes that decide by themselves; some are looked up without what follows their first dot.
-var kindsByCode = map[string]Kind{
-	"InvalidInstanceId.NotFound": KindNotFound,
-	"InvalidParameter":           KindInvalid,
-	"InternalError":              KindUnavailable,
-	"ServiceUnavailable":         KindUnavailable,
-	"InstanceFreezing":           KindForbidden,
-	"Forbidden":                  KindForbidden,
-	"InvalidAccessKeyId":         KindUnauthorized,
-	"InvalidTimeStamp":           KindUnauthorized,
-	"SignatureDoesNotMatch":      KindUnauthorized,
-	"IncompleteSignature":        KindUnauthorized,
-	"InvalidSecurityToken":       KindUnauthorized,
-	"InvalidAccessToken":         KindUnauthorized,
-	"AccessTokenExpired":         KindUnauthorized,
-	"Throttling":                 KindThrottled,
-	"InvalidApi":                 KindInvalid,
-	"InvalidProduct":             KindInvalid,
-	"InvalidProtocol":            KindInvalid,
-	"UnsupportedHTTPMethod":      KindInvalid,
-	"InvalidSignatureMethod":     KindInvalid,
-	codeNonceUsed:                KindInvalid,
+var kindsByCode = map[string]upstream.Kind{
+	"InvalidInstanceId.NotFound": upstream.KindNotFound,
+	"InvalidParameter":           upstream.KindInvalid,
+	"InternalError":              upstream.KindUnavailable,
+	"ServiceUnavailable":         upstream.KindUnavailable,
+	"InstanceFreezing":           upstream.KindForbidden,
+	"Forbidden":                  upstream.KindForbidden,
+	"InvalidAccessKeyId":         upstream.KindUnauthorized,
+	"InvalidTimeStamp":           upstream.KindUnauthorized,
+	"SignatureDoesNotMatch":      upstream.KindUnauthorized,
+	"IncompleteSignature":        upstream.KindUnauthorized,
+	"InvalidSecurityToken":       upstream.KindUnauthorized,
+	"InvalidAccessToken":         upstream.KindUnauthorized,
+	"AccessTokenExpired":         upstream.KindUnauthorized,
+	"Throttling":                 upstream.KindThrottled,
+	"InvalidApi":                 upstream.KindInvalid,
+	"InvalidProduct":             upstream.KindInvalid,
+	"InvalidProtocol":            upstream.KindInvalid,
+	"UnsupportedHTTPMethod":      upstream.KindInvalid,
+	"InvalidSignatureMethod":     upstream.KindInvalid,
+	codeNonceUsed:                upstream.KindInvalid,
 }
 
 const codeNonceUsed = "SignatureNonceUsed"
@@ -93,43 +80,31 @@ func (e *Error) Error() string {
 	return text.String()
 }
 
-// Kind decides by the code, and by the HTTP status where the code is not known.
-func (e *Error) Kind() Kind {
+// Kind decides by the code, and by the HTTP status where the code is not known. A web page
+// in place of a stream speaks of our credentials, whatever its status.
+func (e *Error) Kind() upstream.Kind {
+	if e.html && e.HTTPStatus < http.StatusInternalServerError {
+		return upstream.KindUnauthorized
+	}
 	family, _, _ := strings.Cut(e.Code, ".")
 	for _, code := range []string{e.Code, family} {
 		if kind, ok := kindsByCode[code]; ok {
 			return kind
 		}
 	}
-	switch {
-	case strings.HasPrefix(e.Code, "Missing"):
-		return KindInvalid
-	case e.HTTPStatus == http.StatusUnauthorized:
-		return KindUnauthorized
-	case e.HTTPStatus == http.StatusForbidden:
-		return KindForbidden
-	case e.HTTPStatus == http.StatusNotFound:
-		return KindNotFound
-	case e.HTTPStatus == http.StatusTooManyRequests:
-		return KindThrottled
-	case e.HTTPStatus >= 500:
-		return KindUnavailable
-	case e.HTTPStatus >= 400:
-		return KindInvalid
+	if strings.HasPrefix(e.Code, "Missing") {
+		return upstream.KindInvalid
 	}
-	return KindUnknown
+	return upstream.KindOfStatus(e.HTTPStatus)
 }
 
 // Retryable reports whether the same call may succeed later. A stream must not be repeated
 // once a frame has come, but under the same message id.
-func (e *Error) Retryable() bool {
-	kind := e.Kind()
-	return kind == KindThrottled || kind == KindUnavailable || e.Code == codeNonceUsed
-}
+func (e *Error) Retryable() bool { return e.Kind().Retryable() || e.Code == codeNonceUsed }
 
 // NotFound reports whether the robot does not exist. Version 2022-04-08 is also seen to
 // answer InvalidParameter for an unknown robot, which cannot be told from other faults.
-func (e *Error) NotFound() bool { return e.Kind() == KindNotFound }
+func (e *Error) NotFound() bool { return e.Kind() == upstream.KindNotFound }
 
 // refused reports whether a stream was turned down for its address: token, channel,
 // signature.
@@ -182,21 +157,9 @@ func newError(status int, header http.Header, body []byte, secrets ...sign.Secre
 		e.RequestID = header.Get("X-Acs-Request-Id")
 	}
 	if e.Message == "" && e.Code == "" {
-		e.Message = describe(status, header, body)
+		e.Message = upstream.Describe(status, header, body)
 	}
 	return e
-}
-
-// describe says what came where no sentence of upstream's was found.
-func describe(status int, header http.Header, body []byte) string {
-	kind := header.Get("Content-Type")
-	switch {
-	case len(body) == 0:
-		kind = "no body"
-	case kind == "":
-		kind = "no content type"
-	}
-	return strings.TrimSpace(http.StatusText(status) + " (" + sign.Redact(kind) + ")")
 }
 
 // redact takes the longest secrets out first, as one may contain another.
@@ -211,17 +174,10 @@ func redact(text string, secrets []sign.Secret) string {
 	return text
 }
 
-// retryAfter reads Retry-After, in seconds or as a date, and the gateway's own headers,
-// whose TimeLeft is in milliseconds. The longest wait counts.
+// retryAfter also reads the gateway's own headers, whose TimeLeft is in milliseconds. The
+// longest wait counts.
 func retryAfter(header http.Header, now time.Time) time.Duration {
-	var wait time.Duration
-	if value := header.Get("Retry-After"); value != "" {
-		if seconds, err := strconv.Atoi(value); err == nil {
-			wait = time.Duration(seconds) * time.Second
-		} else if at, err := http.ParseTime(value); err == nil {
-			wait = at.Sub(now)
-		}
-	}
+	wait := upstream.RetryAfter(header, now)
 	for _, name := range []string{"X-Ratelimit-User-Api", "X-Ratelimit-User"} {
 		for pair := range strings.SplitSeq(header.Get(name), ",") {
 			key, value, _ := strings.Cut(strings.TrimSpace(pair), ":")
@@ -231,5 +187,5 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 			}
 		}
 	}
-	return max(wait, 0)
+	return wait
 }

@@ -11,8 +11,8 @@ import (
 	"xinghe/shared/sign"
 )
 
-// upstream stands in for the service.
-func upstream(rpc, stream string) (client *beebot.Client, stop func()) {
+// standIn stands in for the service.
+func standIn(rpc, stream string) (client *beebot.Client, stop func()) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/sse/"):
@@ -35,7 +35,7 @@ func upstream(rpc, stream string) (client *beebot.Client, stop func()) {
 }
 
 func ExampleClient_Stream() {
-	client, stop := upstream("", events(says("我是个", false), says("我是个大模型", false), says("我是小模型。", true)))
+	client, stop := standIn("", events(says("我是个", false), says("我是个大模型", false), says("我是小模型。", true)))
 	defer stop()
 
 	stream, err := client.Stream(context.Background(), beebot.StreamRequest{InstanceID: "chatbot-cn-x", Utterance: "你是谁?"})
@@ -60,7 +60,7 @@ func ExampleClient_Stream() {
 }
 
 func ExampleClient_Chat() {
-	client, stop := upstream(`{"SessionId":"s","Messages":[{"AnswerType":"Text","Text":{"AnswerSource":"COMMANDS",
+	client, stop := standIn(`{"SessionId":"s","Messages":[{"AnswerType":"Text","Text":{"AnswerSource":"COMMANDS",
 		"Content":"正在为您转接人工客服","Commands":{"sysToAgent":"{\"skillGroup\":\"12\"}"}}}]}`, "")
 	defer stop()
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"unicode/utf8"
+
+	"xinghe/shared/upstream"
 )
 
 // Limits of the service, checked before a request is sent. They follow Beebot,
@@ -35,12 +37,12 @@ type StreamRequest struct {
 	MessageID string
 }
 
-// Validate returns a [*FieldError] for what cannot be sent.
+// Validate returns a [*upstream.FieldError] for what cannot be sent.
 func (r StreamRequest) Validate() error { return r.validate(true) }
 
 func (r StreamRequest) validate(needsUtterance bool) error {
 	if needsUtterance && r.Utterance == "" {
-		return &FieldError{Field: "utterance", Message: "missing"}
+		return &upstream.FieldError{Field: "utterance", Message: "missing"}
 	}
 	return validate(r.InstanceID, r.Utterance, r.SessionID, r.VendorParam)
 }
@@ -48,13 +50,13 @@ func (r StreamRequest) validate(needsUtterance bool) error {
 func validate(instanceID, utterance, sessionID string, vendorParam json.RawMessage) error {
 	switch {
 	case instanceID == "":
-		return &FieldError{Field: "instanceId", Message: "missing"}
+		return &upstream.FieldError{Field: "instanceId", Message: "missing"}
 	case utf8.RuneCountInString(utterance) > MaxUtterance:
-		return &FieldError{Field: "utterance", Message: "longer than " + strconv.Itoa(MaxUtterance) + " characters"}
+		return &upstream.FieldError{Field: "utterance", Message: "longer than " + strconv.Itoa(MaxUtterance) + " characters"}
 	case utf8.RuneCountInString(sessionID) > MaxSessionID:
-		return &FieldError{Field: "sessionId", Message: "longer than " + strconv.Itoa(MaxSessionID) + " characters"}
+		return &upstream.FieldError{Field: "sessionId", Message: "longer than " + strconv.Itoa(MaxSessionID) + " characters"}
 	case len(vendorParam) > 0 && !json.Valid(vendorParam):
-		return &FieldError{Field: "vendorParam", Message: "not valid JSON"}
+		return &upstream.FieldError{Field: "vendorParam", Message: "not valid JSON"}
 	}
 	return nil
 }

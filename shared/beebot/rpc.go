@@ -1,12 +1,9 @@
 package beebot
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk"
@@ -14,25 +11,24 @@ import (
 	"github.com/aliyun/alibaba-cloud-sdk-go/sdk/requests"
 
 	"xinghe/shared/sign"
+	"xinghe/shared/upstream"
 )
 
 const apiVersion = "2022-04-08"
 
 // rpc makes a signed call and decodes its answer into out.
 func (c *Client) rpc(ctx context.Context, action string, params map[string]string, out any) error {
-	callCtx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeout, errTimeout)
-	defer cancel()
+	callCtx, attempt := c.service.Begin(ctx, action)
+	defer attempt.End()
 	creds, err := c.cfg.Credentials(callCtx)
 	if err != nil {
 		return fmt.Errorf("beebot: credentials: %w", sign.RedactError(err))
 	}
-	wire := &exchange{ctx: callCtx, base: c.cfg.Transport, limit: c.cfg.MaxResponseBytes}
+	wire := &exchange{ctx: callCtx, service: &c.service}
 	err = c.send(wire, action, creds, params)
 	switch {
-	case wire.err != nil && errors.Is(wire.err, ErrTooLarge):
-		return fmt.Errorf("%s: %w", action, wire.err)
 	case wire.err != nil:
-		return newAttempt(ctx, callCtx, action).failure(wire.err)
+		return attempt.Failure(wire.err)
 	case wire.status == 0:
 		return fmt.Errorf("beebot: %s: %w", action, sign.RedactError(err))
 	}
@@ -43,7 +39,7 @@ func (c *Client) rpc(ctx context.Context, action string, params map[string]strin
 // without a lock while it sends, so each call has its own; what is worth sharing, the
 // connections, is below it.
 func (c *Client) send(wire *exchange, action string, creds Credentials, params map[string]string) error {
-	cfg := sdk.NewConfig().WithScheme(c.endpoint.Scheme).WithAutoRetry(false).WithMaxRetryTime(0).WithTimeout(2 * c.cfg.Timeout)
+	cfg := sdk.NewConfig().WithScheme(c.endpoint.Scheme).WithAutoRetry(false).WithMaxRetryTime(0).WithTimeout(2 * c.service.Timeout)
 	cfg.Transport = wire
 	client, err := sdk.NewClientWithOptions(c.cfg.Region, cfg,
 		credentials.NewStaticSTSCredentialsProvider(creds.AccessKeyID, creds.AccessKeySecret.Reveal(), creds.SecurityToken.Reveal()))
@@ -76,9 +72,8 @@ func (c *Client) send(wire *exchange, action string, creds Credentials, params m
 // code of an error is not a text, reads bodies without a limit, and puts the request's whole
 // address, signature included, into errors.
 type exchange struct {
-	ctx   context.Context
-	base  http.RoundTripper
-	limit int
+	ctx     context.Context
+	service *upstream.Service
 
 	status int
 	header http.Header
@@ -88,13 +83,13 @@ type exchange struct {
 
 // RoundTrip sends the request and answers the SDK with an empty success.
 func (x *exchange) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := x.base.RoundTrip(req.WithContext(x.ctx))
+	resp, err := x.service.Transport.RoundTrip(req.WithContext(x.ctx))
 	if err != nil {
 		x.err = err
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if x.body, x.err = readAll(resp, x.limit); x.err != nil {
+	if x.body, x.err = x.service.ReadAll(resp); x.err != nil {
 		return nil, x.err
 	}
 	x.status, x.header = resp.StatusCode, resp.Header
@@ -107,26 +102,16 @@ func (x *exchange) decode(action string, out any, secrets ...sign.Secret) error 
 	}
 	var r refusal
 	if err := json.Unmarshal(x.body, &r); err != nil {
-		if mediaType(x.header) == "text/html" || len(x.body) == 0 {
+		if upstream.MediaType(x.header) == "text/html" || len(x.body) == 0 {
 			return newError(x.status, x.header, x.body, secrets...)
 		}
-		return malformed(action+" answer", x.body, err)
+		return upstream.Malformed(name, action+" answer", x.body, err)
 	}
 	if r.failed() {
 		return newError(x.status, x.header, x.body, secrets...)
 	}
 	if err := json.Unmarshal(x.body, out); err != nil {
-		return malformed(action+" answer", x.body, err)
+		return upstream.Malformed(name, action+" answer", x.body, err)
 	}
 	return nil
-}
-
-// readAll takes a whole body, up to the limit.
-func readAll(resp *http.Response, limit int) ([]byte, error) {
-	var body bytes.Buffer
-	n, err := body.ReadFrom(io.LimitReader(resp.Body, int64(limit)+1))
-	if err == nil && n > int64(limit) {
-		return nil, ErrTooLarge
-	}
-	return body.Bytes(), err
 }

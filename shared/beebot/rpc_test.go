@@ -20,6 +20,7 @@ import (
 
 	"xinghe/shared/beebot"
 	"xinghe/shared/sign"
+	"xinghe/shared/upstream"
 )
 
 // percent encodes as RFC 3986 says, byte by byte.
@@ -154,7 +155,7 @@ func TestApplyWithAHoleInTheAnswer(t *testing.T) {
 		return true
 	}})
 	_, err := client.ApplyForStreamAccessToken(t.Context())
-	if _, ok := errors.AsType[*beebot.DecodeError](err); !ok {
+	if _, ok := errors.AsType[*upstream.DecodeError](err); !ok {
 		t.Errorf("got %v, want *DecodeError", err)
 	}
 }
@@ -193,48 +194,48 @@ func TestRPCErrors(t *testing.T) {
 		header    http.Header
 		body      string
 		want      beebot.Error
-		kind      beebot.Kind
+		kind      upstream.Kind
 		retryable bool
 	}{
-		"unknown robot": {status: 404, body: fmt.Sprintf(envelope, "InvalidInstanceId.NotFound"), want: beebot.Error{Code: "InvalidInstanceId.NotFound", Message: "m", RequestID: "q"}, kind: beebot.KindNotFound},
-		"bad parameter": {status: 400, body: fmt.Sprintf(envelope, "InvalidParameter"), want: beebot.Error{Code: "InvalidParameter", Message: "m", RequestID: "q"}, kind: beebot.KindInvalid},
-		"bad format":    {status: 400, body: fmt.Sprintf(envelope, "InvalidParameter.Format"), want: beebot.Error{Code: "InvalidParameter.Format", Message: "m", RequestID: "q"}, kind: beebot.KindInvalid},
-		"missing":       {status: 400, body: fmt.Sprintf(envelope, "MissingTimestamp"), want: beebot.Error{Code: "MissingTimestamp", Message: "m", RequestID: "q"}, kind: beebot.KindInvalid},
-		"internal":      {status: 500, body: fmt.Sprintf(envelope, "InternalError"), want: beebot.Error{Code: "InternalError", Message: "m", RequestID: "q"}, kind: beebot.KindUnavailable, retryable: true},
-		"frozen":        {status: 403, body: fmt.Sprintf(envelope, "InstanceFreezing"), want: beebot.Error{Code: "InstanceFreezing", Message: "m", RequestID: "q"}, kind: beebot.KindForbidden},
-		"forbidden":     {status: 403, body: fmt.Sprintf(envelope, "Forbidden.RAM"), want: beebot.Error{Code: "Forbidden.RAM", Message: "m", RequestID: "q"}, kind: beebot.KindForbidden},
-		"unknown key":   {status: 404, body: fmt.Sprintf(envelope, "InvalidAccessKeyId.NotFound"), want: beebot.Error{Code: "InvalidAccessKeyId.NotFound", Message: "m", RequestID: "q"}, kind: beebot.KindUnauthorized},
-		"wrong secret":  {status: 400, body: fmt.Sprintf(envelope, "SignatureDoesNotMatch"), want: beebot.Error{Code: "SignatureDoesNotMatch", Message: "m", RequestID: "q"}, kind: beebot.KindUnauthorized},
+		"unknown robot": {status: 404, body: fmt.Sprintf(envelope, "InvalidInstanceId.NotFound"), want: beebot.Error{Code: "InvalidInstanceId.NotFound", Message: "m", RequestID: "q"}, kind: upstream.KindNotFound},
+		"bad parameter": {status: 400, body: fmt.Sprintf(envelope, "InvalidParameter"), want: beebot.Error{Code: "InvalidParameter", Message: "m", RequestID: "q"}, kind: upstream.KindInvalid},
+		"bad format":    {status: 400, body: fmt.Sprintf(envelope, "InvalidParameter.Format"), want: beebot.Error{Code: "InvalidParameter.Format", Message: "m", RequestID: "q"}, kind: upstream.KindInvalid},
+		"missing":       {status: 400, body: fmt.Sprintf(envelope, "MissingTimestamp"), want: beebot.Error{Code: "MissingTimestamp", Message: "m", RequestID: "q"}, kind: upstream.KindInvalid},
+		"internal":      {status: 500, body: fmt.Sprintf(envelope, "InternalError"), want: beebot.Error{Code: "InternalError", Message: "m", RequestID: "q"}, kind: upstream.KindUnavailable, retryable: true},
+		"frozen":        {status: 403, body: fmt.Sprintf(envelope, "InstanceFreezing"), want: beebot.Error{Code: "InstanceFreezing", Message: "m", RequestID: "q"}, kind: upstream.KindForbidden},
+		"forbidden":     {status: 403, body: fmt.Sprintf(envelope, "Forbidden.RAM"), want: beebot.Error{Code: "Forbidden.RAM", Message: "m", RequestID: "q"}, kind: upstream.KindForbidden},
+		"unknown key":   {status: 404, body: fmt.Sprintf(envelope, "InvalidAccessKeyId.NotFound"), want: beebot.Error{Code: "InvalidAccessKeyId.NotFound", Message: "m", RequestID: "q"}, kind: upstream.KindUnauthorized},
+		"wrong secret":  {status: 400, body: fmt.Sprintf(envelope, "SignatureDoesNotMatch"), want: beebot.Error{Code: "SignatureDoesNotMatch", Message: "m", RequestID: "q"}, kind: upstream.KindUnauthorized},
 		"wrong secret, explained": {
 			status: 400, body: fmt.Sprintf(strings.Replace(envelope, `"m"`, `"no match. server string to sign is:POST&%%2F&Utterance%%3Dx"`, 1), "SignatureDoesNotMatch"),
-			want: beebot.Error{Code: "SignatureDoesNotMatch", Message: "no match.", RequestID: "q"}, kind: beebot.KindUnauthorized,
+			want: beebot.Error{Code: "SignatureDoesNotMatch", Message: "no match.", RequestID: "q"}, kind: upstream.KindUnauthorized,
 		},
-		"wrong clock":        {status: 400, body: fmt.Sprintf(envelope, "InvalidTimeStamp.Expired"), want: beebot.Error{Code: "InvalidTimeStamp.Expired", Message: "m", RequestID: "q"}, kind: beebot.KindUnauthorized},
-		"nonce used":         {status: 400, body: fmt.Sprintf(envelope, "SignatureNonceUsed"), want: beebot.Error{Code: "SignatureNonceUsed", Message: "m", RequestID: "q"}, kind: beebot.KindInvalid, retryable: true},
-		"unknown action":     {status: 404, body: fmt.Sprintf(envelope, "InvalidApi.NotFound"), want: beebot.Error{Code: "InvalidApi.NotFound", Message: "m", RequestID: "q"}, kind: beebot.KindInvalid},
-		"unknown code":       {status: 503, body: fmt.Sprintf(envelope, "Odd"), want: beebot.Error{Code: "Odd", Message: "m", RequestID: "q"}, kind: beebot.KindUnavailable, retryable: true},
-		"lower-case fields":  {status: 400, body: `{"requestId":"q","code":"InvalidParameter","message":"m"}`, want: beebot.Error{Code: "InvalidParameter", Message: "m", RequestID: "q"}, kind: beebot.KindInvalid},
-		"a number as a code": {status: 400, body: `{"RequestId":"q","Code":400,"Message":{"x":1}}`, want: beebot.Error{Code: "400", Message: `{"x":1}`, RequestID: "q"}, kind: beebot.KindInvalid},
-		"a text as a number": {status: 400, body: `{"RequestId":"q","Code":"400","Message":"m"}`, want: beebot.Error{Code: "400", Message: "m", RequestID: "q"}, kind: beebot.KindInvalid},
-		"success:false":      {status: 200, body: `{"RequestId":"q","Success":false,"Code":"InternalError","Message":"m"}`, want: beebot.Error{Code: "InternalError", Message: "m", RequestID: "q"}, kind: beebot.KindUnavailable, retryable: true},
+		"wrong clock":        {status: 400, body: fmt.Sprintf(envelope, "InvalidTimeStamp.Expired"), want: beebot.Error{Code: "InvalidTimeStamp.Expired", Message: "m", RequestID: "q"}, kind: upstream.KindUnauthorized},
+		"nonce used":         {status: 400, body: fmt.Sprintf(envelope, "SignatureNonceUsed"), want: beebot.Error{Code: "SignatureNonceUsed", Message: "m", RequestID: "q"}, kind: upstream.KindInvalid, retryable: true},
+		"unknown action":     {status: 404, body: fmt.Sprintf(envelope, "InvalidApi.NotFound"), want: beebot.Error{Code: "InvalidApi.NotFound", Message: "m", RequestID: "q"}, kind: upstream.KindInvalid},
+		"unknown code":       {status: 503, body: fmt.Sprintf(envelope, "Odd"), want: beebot.Error{Code: "Odd", Message: "m", RequestID: "q"}, kind: upstream.KindUnavailable, retryable: true},
+		"lower-case fields":  {status: 400, body: `{"requestId":"q","code":"InvalidParameter","message":"m"}`, want: beebot.Error{Code: "InvalidParameter", Message: "m", RequestID: "q"}, kind: upstream.KindInvalid},
+		"a number as a code": {status: 400, body: `{"RequestId":"q","Code":400,"Message":{"x":1}}`, want: beebot.Error{Code: "400", Message: `{"x":1}`, RequestID: "q"}, kind: upstream.KindInvalid},
+		"a text as a number": {status: 400, body: `{"RequestId":"q","Code":"400","Message":"m"}`, want: beebot.Error{Code: "400", Message: "m", RequestID: "q"}, kind: upstream.KindInvalid},
+		"success:false":      {status: 200, body: `{"RequestId":"q","Success":false,"Code":"InternalError","Message":"m"}`, want: beebot.Error{Code: "InternalError", Message: "m", RequestID: "q"}, kind: upstream.KindUnavailable, retryable: true},
 		"throttled": {
 			status: 400, body: fmt.Sprintf(envelope, "Throttling.User"),
 			header: http.Header{"X-Ratelimit-User-Api": {"Limit:100,Remain:0,TimeLeft:1500"}, "X-Ratelimit-User": {"Remain:0, TimeLeft: 2500"}},
-			want:   beebot.Error{Code: "Throttling.User", Message: "m", RequestID: "q", RetryAfter: 2500 * time.Millisecond}, kind: beebot.KindThrottled, retryable: true,
+			want:   beebot.Error{Code: "Throttling.User", Message: "m", RequestID: "q", RetryAfter: 2500 * time.Millisecond}, kind: upstream.KindThrottled, retryable: true,
 		},
 		"too many": {
 			status: 429, header: http.Header{"Retry-After": {"3"}, "X-Acs-Request-Id": {"h"}}, body: "{}",
-			want: beebot.Error{Message: "Too Many Requests (application/json)", RequestID: "h", RetryAfter: 3 * time.Second}, kind: beebot.KindThrottled, retryable: true,
+			want: beebot.Error{Message: "Too Many Requests (application/json)", RequestID: "h", RetryAfter: 3 * time.Second}, kind: upstream.KindThrottled, retryable: true,
 		},
 		"HTML": {
 			status: 502, header: http.Header{"Content-Type": {"text/html"}}, body: "<html>",
-			want: beebot.Error{Message: "Bad Gateway (text/html)"}, kind: beebot.KindUnavailable, retryable: true,
+			want: beebot.Error{Message: "Bad Gateway (text/html)"}, kind: upstream.KindUnavailable, retryable: true,
 		},
 		"HTML in a success status": {
 			status: 200, header: http.Header{"Content-Type": {"text/html"}}, body: "<html>",
-			want: beebot.Error{Message: "OK (text/html)"}, kind: beebot.KindUnknown,
+			want: beebot.Error{Message: "OK (text/html)"}, kind: upstream.KindUnknown,
 		},
-		"empty": {status: 200, want: beebot.Error{Message: "OK (no body)"}, kind: beebot.KindUnknown},
+		"empty": {status: 200, want: beebot.Error{Message: "OK (no body)"}, kind: upstream.KindUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -253,7 +254,7 @@ func TestRPCErrors(t *testing.T) {
 			if diff := cmp.Diff(&test.want, got, cmp.AllowUnexported(beebot.Error{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if got.Kind() != test.kind || got.Retryable() != test.retryable || got.NotFound() != (test.kind == beebot.KindNotFound) {
+			if got.Kind() != test.kind || got.Retryable() != test.retryable || got.NotFound() != (test.kind == upstream.KindNotFound) {
 				t.Errorf("kind %s, retryable %v, want %s, %v", got.Kind(), got.Retryable(), test.kind, test.retryable)
 			}
 		})
@@ -263,10 +264,10 @@ func TestRPCErrors(t *testing.T) {
 func TestRPCAnswersThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]func(error) bool{
-		`{"Messages":[`:    func(err error) bool { return errors.Is(err, beebot.ErrTruncated) },
-		`{"Messages":oops`: func(err error) bool { _, ok := errors.AsType[*beebot.DecodeError](err); return ok },
-		`{"Messages":{}}`:  func(err error) bool { _, ok := errors.AsType[*beebot.DecodeError](err); return ok },
-		`{"Messages":"` + strings.Repeat("x", 500): func(err error) bool { return errors.Is(err, beebot.ErrTooLarge) },
+		`{"Messages":[`:    func(err error) bool { return errors.Is(err, upstream.ErrTruncated) },
+		`{"Messages":oops`: func(err error) bool { _, ok := errors.AsType[*upstream.DecodeError](err); return ok },
+		`{"Messages":{}}`:  func(err error) bool { _, ok := errors.AsType[*upstream.DecodeError](err); return ok },
+		`{"Messages":"` + strings.Repeat("x", 500): func(err error) bool { return errors.Is(err, upstream.ErrTooLarge) },
 	} {
 		client := setup(t, &service{chat: answerJSON(body)}, func(cfg *beebot.Config) { cfg.MaxResponseBytes = 300 })
 		_, err := client.Chat(t.Context(), beebot.ChatRequest{InstanceID: "i", Utterance: "u"})
@@ -282,7 +283,7 @@ func TestRPCUpstreamDown(t *testing.T) {
 	start := time.Now()
 	for range 2 {
 		_, err := client.Stream(t.Context(), question())
-		network, ok := errors.AsType[*beebot.NetworkError](err)
+		network, ok := errors.AsType[*upstream.NetworkError](err)
 		if !ok || network.Timeout() || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("got %v, want a NetworkError that is no time-out", err)
 		}
@@ -301,7 +302,7 @@ func TestRPCBrokenOff(t *testing.T) {
 		_, _ = io.WriteString(w, "{")
 	}})
 	_, err := client.Chat(t.Context(), beebot.ChatRequest{InstanceID: "i", Utterance: "u"})
-	if _, ok := errors.AsType[*beebot.NetworkError](err); !ok || !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, ok := errors.AsType[*upstream.NetworkError](err); !ok || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %v, want a NetworkError", err)
 	}
 	if calls != 1 {
@@ -315,7 +316,7 @@ func TestRPCTimesOut(t *testing.T) {
 		client := newClient(t, func(cfg *beebot.Config) { cfg.Transport = silent })
 		start := time.Now()
 		_, err := client.Chat(t.Context(), beebot.ChatRequest{InstanceID: "i", Utterance: "u"})
-		network, ok := errors.AsType[*beebot.NetworkError](err)
+		network, ok := errors.AsType[*upstream.NetworkError](err)
 		if !ok || !network.Timeout() || time.Since(start) != 10*time.Second {
 			t.Errorf("after %v: got %v, want a NetworkError that is a time-out", time.Since(start), err)
 		}

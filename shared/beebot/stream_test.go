@@ -18,6 +18,7 @@ import (
 	"xinghe/shared/beebot"
 	"xinghe/shared/sign"
 	"xinghe/shared/sse"
+	"xinghe/shared/upstream"
 )
 
 func TestStreamReadsTheTranscript(t *testing.T) {
@@ -101,14 +102,14 @@ func TestMessageIDsAreNewForEachQuestion(t *testing.T) {
 
 func TestStreamEndsInAnError(t *testing.T) {
 	t.Parallel()
-	truncated := func(err error) bool { return errors.Is(err, beebot.ErrTruncated) }
+	truncated := func(err error) bool { return errors.Is(err, upstream.ErrTruncated) }
 	failed := func(err error) bool {
 		e, ok := errors.AsType[*beebot.Error](err)
 		return ok && e.Code == "InvalidParameter"
 	}
 	malformed := func(err error) bool {
-		_, ok := errors.AsType[*beebot.DecodeError](err)
-		return ok && !errors.Is(err, beebot.ErrTruncated)
+		_, ok := errors.AsType[*upstream.DecodeError](err)
+		return ok && !errors.Is(err, upstream.ErrTruncated)
 	}
 	const failure = `{"success":false,"code":"InvalidParameter","message":"no"}`
 	cut := func(w http.ResponseWriter, r *http.Request) {
@@ -137,7 +138,7 @@ func TestStreamEndsInAnError(t *testing.T) {
 		"an answer in one piece": {answerJSON(failure), 0, failed},
 		"status 500":             {answerStatus(500, answerJSON(failure)), 0, failed},
 		"upstream vanishes": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0, func(err error) bool {
-			_, ok := errors.AsType[*beebot.NetworkError](err)
+			_, ok := errors.AsType[*upstream.NetworkError](err)
 			return ok && !truncated(err)
 		}},
 	} {
@@ -180,7 +181,7 @@ func TestStreamCancelled(t *testing.T) {
 	time.AfterFunc(10*time.Millisecond, cancel)
 	start := time.Now()
 	_, err = stream.Next()
-	if !errors.Is(err, context.Canceled) || errors.Is(err, beebot.ErrTruncated) || time.Since(start) > 2*time.Second {
+	if !errors.Is(err, context.Canceled) || errors.Is(err, upstream.ErrTruncated) || time.Since(start) > 2*time.Second {
 		t.Errorf("after %v: %v, want context.Canceled", time.Since(start), err)
 	}
 	if _, again := stream.Next(); !errors.Is(again, err) {
@@ -202,7 +203,7 @@ func TestStreamFallsSilent(t *testing.T) {
 					error
 					Timeout() bool
 				}](err)
-				if !errors.Is(err, beebot.ErrIdle) || !ok || !timeout.Timeout() || len(snapshots) != strings.Count(first, "data:") {
+				if !errors.Is(err, upstream.ErrIdle) || !ok || !timeout.Timeout() || len(snapshots) != strings.Count(first, "data:") {
 					t.Errorf("after %d frames: %v, want ErrIdle", len(snapshots), err)
 				}
 				if waited := time.Since(start); waited != time.Minute {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"xinghe/shared/sign"
+	"xinghe/shared/upstream"
 )
 
 const (
@@ -49,7 +50,7 @@ func (c *Client) ApplyForStreamAccessToken(ctx context.Context) (Access, error) 
 		return Access{}, err
 	}
 	if answer.AccessToken.IsZero() || answer.ChannelID.IsZero() || answer.StreamSecret.IsZero() {
-		return Access{}, &DecodeError{What: action + " answer", Err: errors.New("AccessToken, ChannelId or StreamSecret is missing")}
+		return Access{}, &upstream.DecodeError{Service: name, What: action + " answer", Err: errors.New("AccessToken, ChannelId or StreamSecret is missing")}
 	}
 	return Access{
 		Token: answer.AccessToken, ChannelID: answer.ChannelID, Secret: answer.StreamSecret,

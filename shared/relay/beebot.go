@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 
 	"xinghe/shared/beebot"
@@ -44,7 +45,7 @@ type Beebot struct {
 func (b Beebot) Serve(w http.ResponseWriter, r *http.Request, req beebot.StreamRequest, stream bool) error {
 	snapshots, err := b.Client.Stream(r.Context(), req)
 	if err != nil {
-		return Refusal(err)
+		return Refusal(r.Context(), err)
 	}
 	defer func() { _ = snapshots.Close() }()
 	if stream {
@@ -53,11 +54,11 @@ func (b Beebot) Serve(w http.ResponseWriter, r *http.Request, req beebot.StreamR
 	var answer BeebotAnswer
 	for {
 		snapshot, err := snapshots.Next()
-		if ended(err) {
+		if errors.Is(err, io.EOF) {
 			return httpapi.WriteJSON(w, http.StatusOK, answer)
 		}
 		if err != nil {
-			return Refusal(err)
+			return Refusal(r.Context(), err)
 		}
 		answer.take(r, snapshot)
 	}
@@ -70,11 +71,11 @@ func (b Beebot) stream(w http.ResponseWriter, r *http.Request, snapshots *beebot
 	var answer BeebotAnswer
 	for {
 		snapshot, err := snapshots.Next()
-		if ended(err) {
+		if errors.Is(err, io.EOF) {
 			return errors.Join(out.send("done", answer), out.flush())
 		}
 		if err != nil {
-			refusal := Refusal(err)
+			refusal := Refusal(r.Context(), err)
 			call := httpapi.CallFrom(r.Context())
 			if out.send("error", httpapi.ProblemBody(call.ID, httpapi.AsError(refusal))) == nil {
 				_ = out.flush() // the client may be gone; the log says what happened

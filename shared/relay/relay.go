@@ -9,101 +9,70 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"io"
 	"net/http"
+	"time"
 
 	"xinghe/shared/beebot"
 	"xinghe/shared/httpapi"
+	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
 )
 
-// Refusal turns a client's failure into what a front door answers: what upstream refused
-// keeps its meaning, what upstream did not do becomes 502 or 504. Other errors come back
-// as they are.
-func Refusal(err error) error {
-	if refusal := fromXingchen(err); refusal != nil {
-		return refusal
+// Refusal turns a client's failure into what a front door answers, and notes upstream's
+// request id for the log line: what upstream refused keeps its meaning, what upstream did
+// not do becomes 502 or 504. Other errors come back as they are.
+func Refusal(ctx context.Context, err error) error {
+	if e, ok := errors.AsType[*xingchen.Error](err); ok {
+		return refuse(ctx, e.Kind(), cmp.Or(e.Message, e.Name), e.RequestID, e.RetryAfter, err)
 	}
-	if refusal := fromBeebot(err); refusal != nil {
-		return refusal
+	if e, ok := errors.AsType[*beebot.Error](err); ok {
+		return refuse(ctx, e.Kind(), e.Message, e.RequestID, e.RetryAfter, err)
+	}
+	if field, ok := errors.AsType[*upstream.FieldError](err); ok {
+		return httpapi.Invalid(httpapi.FieldError{Field: field.Field, Message: field.Message})
 	}
 	var timed interface{ Timeout() bool }
+	_, network := errors.AsType[*upstream.NetworkError](err)
+	_, malformed := errors.AsType[*upstream.DecodeError](err)
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
 		return err
-	case errors.Is(err, xingchen.ErrTruncated), errors.Is(err, beebot.ErrTruncated):
-		return &httpapi.Error{Status: http.StatusBadGateway, Code: httpapi.CodeUpstreamTrunc, Detail: "the upstream stream broke off before its end", Err: err}
+	case errors.Is(err, upstream.ErrTruncated):
+		return &httpapi.Error{Status: http.StatusBadGateway, Code: httpapi.CodeUpstreamTrunc, Detail: "the upstream answer broke off before its end", Err: err}
 	case errors.As(err, &timed) && timed.Timeout():
 		return &httpapi.Error{Status: http.StatusGatewayTimeout, Code: httpapi.CodeUpstreamTimeout, Detail: "upstream did not answer in time", Err: err}
-	case isNetwork(err):
+	case network:
 		return &httpapi.Error{Status: http.StatusBadGateway, Code: httpapi.CodeUpstreamDown, Detail: "upstream cannot be reached", Err: err}
-	case isMalformed(err):
+	case malformed, errors.Is(err, upstream.ErrTooLarge):
 		return &httpapi.Error{Status: http.StatusBadGateway, Code: httpapi.CodeUpstream, Detail: "upstream's answer is not in the documented form", Err: err}
 	}
 	return err
 }
 
-func fromXingchen(err error) error {
-	if field, ok := errors.AsType[*xingchen.FieldError](err); ok {
-		return httpapi.Invalid(httpapi.FieldError{Field: field.Field, Message: field.Message})
-	}
-	upstream, ok := errors.AsType[*xingchen.Error](err)
-	if !ok {
-		return nil
-	}
-	refusal := kinds[string(upstream.Kind())]
-	refusal.Detail, refusal.RetryAfter, refusal.Err = upstream.Message, upstream.RetryAfter, err
-	return &refusal
-}
-
-func fromBeebot(err error) error {
-	if field, ok := errors.AsType[*beebot.FieldError](err); ok {
-		return httpapi.Invalid(httpapi.FieldError{Field: field.Field, Message: field.Message})
-	}
-	upstream, ok := errors.AsType[*beebot.Error](err)
-	if !ok {
-		return nil
-	}
-	refusal := kinds[string(upstream.Kind())]
-	refusal.Detail, refusal.RetryAfter, refusal.Err = upstream.Message, upstream.RetryAfter, err
-	return &refusal
-}
-
 // kinds says how each kind of refusal of upstream's is told. That our credentials are
-// refused is our fault, not the caller's.
-var kinds = map[string]httpapi.Error{
-	"invalid":      {Status: http.StatusBadRequest, Code: httpapi.CodeUpstream},
-	"unauthorized": {Status: http.StatusBadGateway, Code: httpapi.CodeUpstream},
-	"forbidden":    {Status: http.StatusForbidden, Code: httpapi.CodeForbidden},
-	"not_found":    {Status: http.StatusNotFound, Code: httpapi.CodeNotFound},
-	"duplicate":    {Status: http.StatusConflict, Code: httpapi.CodeConflict},
-	"throttled":    {Status: http.StatusTooManyRequests, Code: httpapi.CodeRateLimited},
-	"unavailable":  {Status: http.StatusBadGateway, Code: httpapi.CodeUpstream},
-	"unknown":      {Status: http.StatusBadGateway, Code: httpapi.CodeUpstream},
+// refused is our fault, not the caller's: what upstream says of it would mislead.
+var kinds = map[upstream.Kind]httpapi.Error{
+	upstream.KindInvalid:      {Status: http.StatusBadRequest, Code: httpapi.CodeUpstream},
+	upstream.KindUnauthorized: {Status: http.StatusBadGateway, Code: httpapi.CodeUpstream, Detail: "upstream does not accept the credentials of this gateway"},
+	upstream.KindForbidden:    {Status: http.StatusForbidden, Code: httpapi.CodeForbidden},
+	upstream.KindNotFound:     {Status: http.StatusNotFound, Code: httpapi.CodeNotFound},
+	upstream.KindDuplicate:    {Status: http.StatusConflict, Code: httpapi.CodeConflict},
+	upstream.KindThrottled:    {Status: http.StatusTooManyRequests, Code: httpapi.CodeRateLimited},
+	upstream.KindUnavailable:  {Status: http.StatusBadGateway, Code: httpapi.CodeUpstream},
+	upstream.KindUnknown:      {Status: http.StatusBadGateway, Code: httpapi.CodeUpstream},
 }
 
-func isNetwork(err error) bool {
-	if _, ok := errors.AsType[*xingchen.NetworkError](err); ok {
-		return true
+func refuse(ctx context.Context, kind upstream.Kind, message, requestID string, wait time.Duration, err error) error {
+	if requestID != "" {
+		httpapi.CallFrom(ctx).UpstreamID = requestID
 	}
-	_, ok := errors.AsType[*beebot.NetworkError](err)
-	return ok
-}
-
-func isMalformed(err error) bool {
-	if errors.Is(err, xingchen.ErrTooLarge) || errors.Is(err, beebot.ErrTooLarge) {
-		return true
+	refusal := kinds[kind]
+	if refusal.Detail == "" {
+		refusal.Detail = message
 	}
-	if _, ok := errors.AsType[*xingchen.DecodeError](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[*beebot.DecodeError](err)
-	return ok
-}
-
-// ended reports whether a stream has come to its proper end.
-func ended(err error) bool {
-	return errors.Is(err, io.EOF) && !errors.Is(err, xingchen.ErrTruncated) && !errors.Is(err, beebot.ErrTruncated)
+	refusal.RetryAfter, refusal.Err = wait, err
+	return &refusal
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"xinghe/shared/httpapi"
 	"xinghe/shared/sse"
+	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
 )
 
@@ -49,8 +51,8 @@ func (x Xingchen) stream(w http.ResponseWriter, r *http.Request, call xingchen.C
 	}
 	defer func() { _ = stream.Close() }()
 	event, err := stream.Next()
-	if _, upstream := errors.AsType[*xingchen.Error](err); err != nil && !upstream {
-		return Refusal(err) // nothing has been sent yet
+	if err != nil && passable(err) == nil {
+		return Refusal(r.Context(), err) // nothing has been sent yet
 	}
 	note(r, event.Data)
 	frame := buffers.Get().(*[]byte)
@@ -68,23 +70,23 @@ func (x Xingchen) stream(w http.ResponseWriter, r *http.Request, call xingchen.C
 			return err
 		}
 	}
-	if ended(err) {
+	if errors.Is(err, io.EOF) {
 		return flush()
 	}
-	data := x.errorFrame(r, err)
-	*frame = sse.AppendEvent((*frame)[:0], sse.Event{Type: "error", Data: data})
+	refusal := Refusal(r.Context(), err)
+	*frame = sse.AppendEvent((*frame)[:0], sse.Event{Type: "error", Data: errorFrame(r, err, refusal)})
 	if _, writeErr := w.Write(*frame); writeErr == nil {
 		_ = flush() // the client may be gone; the log says what happened
 	}
-	return fmt.Errorf("%w: %w", httpapi.ErrStreamBegun, Refusal(err))
+	return fmt.Errorf("%w: %w", httpapi.ErrStreamBegun, refusal)
 }
 
 // errorFrame is the data of an event:error: upstream's own where it sent one.
-func (x Xingchen) errorFrame(r *http.Request, err error) []byte {
-	if upstream, ok := errors.AsType[*xingchen.Error](err); ok && upstream.Body != nil {
-		return upstream.Body
+func errorFrame(r *http.Request, err, refusal error) []byte {
+	if own := passable(err); own != nil {
+		return own.Body
 	}
-	data, err := json.Marshal(httpapi.EnvelopeBody(httpapi.CallFrom(r.Context()).ID, httpapi.AsError(Refusal(err))))
+	data, err := json.Marshal(httpapi.EnvelopeBody(httpapi.CallFrom(r.Context()).ID, httpapi.AsError(refusal)))
 	if err != nil {
 		return []byte(`{"success":false}`)
 	}
@@ -93,23 +95,31 @@ func (x Xingchen) errorFrame(r *http.Request, err error) []byte {
 
 // refuse passes on what upstream answered instead of a result: its body as it came, under
 // the HTTP status that it stands for, since upstream's own is 400 for nearly everything.
-// That upstream refuses our credentials is not told as if it were the caller's key.
 func (x Xingchen) refuse(w http.ResponseWriter, r *http.Request, err error) error {
-	upstream, ok := errors.AsType[*xingchen.Error](err)
-	if !ok || upstream.Body == nil || upstream.Kind() == xingchen.KindUnauthorized {
-		return Refusal(err)
+	refusal := Refusal(r.Context(), err)
+	own := passable(err)
+	if own == nil {
+		return refusal
 	}
-	httpapi.CallFrom(r.Context()).UpstreamID = upstream.RequestID
-	if upstream.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(upstream.RetryAfter.Seconds()))))
+	if own.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(own.RetryAfter.Seconds()))))
 	}
-	refusal := Refusal(err)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(httpapi.AsError(refusal).Status)
-	if _, writeErr := w.Write(upstream.Body); writeErr != nil {
+	if _, writeErr := w.Write(own.Body); writeErr != nil {
 		return fmt.Errorf("write refusal: %w", writeErr)
 	}
 	return refusal
+}
+
+// passable returns what upstream itself answered if that may be passed on: that it refuses
+// our credentials is not told as if it were the caller's key.
+func passable(err error) *xingchen.Error {
+	e, ok := errors.AsType[*xingchen.Error](err)
+	if !ok || e.Body == nil || e.Kind() == upstream.KindUnauthorized {
+		return nil
+	}
+	return e
 }
 
 // WantsStream reads the headers by which clients ask for a stream: the service name that

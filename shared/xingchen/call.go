@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"xinghe/shared/upstream"
 )
 
 // Call is a request as a relay hands it on.
@@ -49,26 +48,23 @@ type Answer struct {
 
 // Do makes a call that is not a stream and returns the answer as it came. It returns an
 // [*Error] where status, content type or the envelope say that upstream refused, whose Body
-// may be passed on; a [*NetworkError]; [ErrTooLarge]; or the context's error.
+// may be passed on; a [*upstream.NetworkError]; [upstream.ErrTooLarge]; or the context's
+// error.
 func (c *Client) Do(ctx context.Context, call Call) (*Answer, error) {
-	callCtx, cancel := context.WithTimeoutCause(ctx, c.timeout, errTimeout)
-	defer cancel()
-	try := newAttempt(ctx, callCtx, call.op())
+	callCtx, attempt := c.service.Begin(ctx, call.op())
+	defer attempt.End()
 	req, err := c.request(callCtx, call, false)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.transport.RoundTrip(req)
+	resp, err := c.service.Transport.RoundTrip(req)
 	if err != nil {
-		return nil, try.failure(err)
+		return nil, attempt.Failure(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := c.read(resp)
-	if errors.Is(err, ErrTooLarge) {
-		return nil, fmt.Errorf("%s: %w", call.op(), err)
-	}
+	body, err := c.service.ReadAll(resp)
 	if err != nil {
-		return nil, try.failure(err)
+		return nil, attempt.Failure(err)
 	}
 	if err := c.check(call.Route, resp, body); err != nil {
 		return nil, err
@@ -101,15 +97,15 @@ func (c *Call) service(stream bool) string {
 func (c *Client) request(ctx context.Context, call Call, stream bool) (*http.Request, error) {
 	path := call.path()
 	if !strings.HasPrefix(path, "/v2/api/") || strings.Contains(path, "/..") || strings.ContainsAny(path, "?#{") {
-		return nil, &FieldError{Field: "path", Message: "not a path of the API"}
+		return nil, &upstream.FieldError{Field: "path", Message: "not a path of the API"}
 	}
-	address := c.base.String() + path
+	address := c.base + path
 	if len(call.Query) > 0 {
 		address += "?" + call.Query.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, call.Route.Method, address, bytes.NewReader(call.Body))
 	if err != nil {
-		return nil, &FieldError{Field: "path", Message: "not a path of the API"}
+		return nil, &upstream.FieldError{Field: "path", Message: "not a path of the API"}
 	}
 	if len(call.Body) == 0 {
 		req.Body, req.GetBody, req.ContentLength = http.NoBody, nil, 0
@@ -136,19 +132,6 @@ func (c *Client) setHeaders(h http.Header, call Call, stream bool) {
 	}
 }
 
-// read takes the whole body, up to the limit.
-func (c *Client) read(resp *http.Response) ([]byte, error) {
-	var body bytes.Buffer
-	if n := resp.ContentLength; n > 0 && n <= int64(c.maxBytes) {
-		body.Grow(int(n) + bytes.MinRead)
-	}
-	n, err := body.ReadFrom(io.LimitReader(resp.Body, int64(c.maxBytes)+1))
-	if err == nil && n > int64(c.maxBytes) {
-		return nil, ErrTooLarge
-	}
-	return body.Bytes(), err
-}
-
 // check tells a success from a refusal. The envelope is decoded only if a glance does not
 // settle it: quotation marks inside a text are escaped, so `"success":true` is the
 // envelope's own or that of an object below it.
@@ -162,7 +145,7 @@ func (c *Client) check(route Route, resp *http.Response, body []byte) error {
 	}
 	var r refusal
 	if err := json.Unmarshal(body, &r); err != nil {
-		return &DecodeError{What: "answer", Err: err}
+		return &upstream.DecodeError{Service: name, What: "answer", Err: err}
 	}
 	if r.failed() {
 		return c.newError(resp.StatusCode, resp.Header, body)
@@ -175,16 +158,8 @@ func (c *Client) check(route Route, resp *http.Response, body []byte) error {
 
 // isJSON also takes an answer without a content type: it will be decoded anyway.
 func isJSON(h http.Header) bool {
-	kind := mediaType(h)
+	kind := upstream.MediaType(h)
 	return kind == "" || strings.HasSuffix(kind, "json")
-}
-
-func mediaType(h http.Header) string {
-	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil {
-		kind, _, _ = strings.Cut(h.Get("Content-Type"), ";")
-	}
-	return strings.ToLower(strings.TrimSpace(kind))
 }
 
 // call makes a typed call that is answered in the envelope.
@@ -211,7 +186,7 @@ func call[T any](ctx context.Context, c *Client, route Route, query url.Values, 
 		return none, err
 	}
 	if err := json.Unmarshal(answer.Body, &envelope); err != nil {
-		return none, &DecodeError{What: "answer", Err: err}
+		return none, &upstream.DecodeError{Service: name, What: "answer", Err: err}
 	}
 	return envelope.Data, nil
 }

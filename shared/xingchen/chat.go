@@ -3,6 +3,9 @@ package xingchen
 import (
 	"context"
 	"encoding/json"
+	"errors"
+
+	"xinghe/shared/upstream"
 )
 
 // ChatRequest is the body of a role chat. It follows Xingchen HTTP API, pages on custom and
@@ -142,19 +145,19 @@ type Parameters struct {
 	ModelName string `json:"modelName,omitempty"`
 }
 
-// Validate returns a [*FieldError] for what the service would refuse for certain.
+// Validate returns a [*upstream.FieldError] for what the service would refuse for certain.
 func (r ChatRequest) Validate() error {
 	regenerate := r.Input.ACA.Context != nil && r.Input.ACA.Context.IsRegenerate
 	bot := r.Input.ACA.BotProfile
 	switch {
 	case len(r.Input.Messages) == 0 && !regenerate:
-		return &FieldError{Field: "input.messages", Message: "must hold at least one message"}
+		return &upstream.FieldError{Field: "input.messages", Message: "must hold at least one message"}
 	case bot.CharacterID == "" && bot.Name == "":
-		return &FieldError{Field: "input.aca.botProfile.characterId", Message: "missing (a custom character needs name instead)"}
+		return &upstream.FieldError{Field: "input.aca.botProfile.characterId", Message: "missing (a custom character needs name instead)"}
 	case bot.CharacterID == "" && bot.Content == "" && bot.CustomTemplateID == "":
-		return &FieldError{Field: "input.aca.botProfile.content", Message: "missing (a custom character needs content or customTemplateId)"}
+		return &upstream.FieldError{Field: "input.aca.botProfile.content", Message: "missing (a custom character needs content or customTemplateId)"}
 	case r.Input.ACA.UserProfile.UserID == "":
-		return &FieldError{Field: "input.aca.userProfile.userId", Message: "missing"}
+		return &upstream.FieldError{Field: "input.aca.userProfile.userId", Message: "missing"}
 	}
 	return nil
 }
@@ -170,7 +173,7 @@ func (c *Client) Chat(ctx context.Context, req ChatRequest, opts ...CallOption) 
 	case err != nil:
 		return nil, err
 	case result == nil:
-		return nil, &DecodeError{What: "chat answer", Err: errNoData}
+		return nil, &upstream.DecodeError{Service: name, What: "chat answer", Err: errors.New("no data in the answer")}
 	}
 	return result, nil
 }

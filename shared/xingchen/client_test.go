@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"xinghe/shared/sign"
+	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
 )
 
@@ -265,7 +266,7 @@ func TestDoRefusesPathsOutsideTheAPI(t *testing.T) {
 	client := setup(t, func(http.ResponseWriter, *http.Request) { t.Error("something was sent") })
 	for _, path := range []string{"/", "/v1/x", "/v2/api/../../x", "/v2/api/x?y=z", "/v2/api/x#y", "/v2/api/versions/{characterId}", "/v2/api/%zz", "/v2/api/a b\n"} {
 		_, err := client.Do(t.Context(), xingchen.Call{Route: chatRoute(t), Path: path})
-		if _, ok := errors.AsType[*xingchen.FieldError](err); !ok {
+		if _, ok := errors.AsType[*upstream.FieldError](err); !ok {
 			t.Errorf("%q: got %v, want *FieldError", path, err)
 		}
 	}
@@ -274,7 +275,7 @@ func TestDoRefusesPathsOutsideTheAPI(t *testing.T) {
 func TestDoCapsTheAnswer(t *testing.T) {
 	t.Parallel()
 	client := setup(t, answerJSON(`{"success":true,"data":"`+strings.Repeat("x", 1000)+`"}`), func(cfg *xingchen.Config) { cfg.MaxResponseBytes = 100 })
-	if _, err := client.Do(t.Context(), xingchen.Call{Route: chatRoute(t)}); !errors.Is(err, xingchen.ErrTooLarge) {
+	if _, err := client.Do(t.Context(), xingchen.Call{Route: chatRoute(t)}); !errors.Is(err, upstream.ErrTooLarge) {
 		t.Errorf("got %v, want ErrTooLarge", err)
 	}
 }
@@ -290,7 +291,7 @@ func TestRequestsCanBeSentAgainByTheTransport(t *testing.T) {
 		})
 	})
 	err := client.Rate(t.Context(), xingchen.RatingRequest{MessageID: "m", Rating: 1})
-	if network, ok := errors.AsType[*xingchen.NetworkError](err); !ok || network.Timeout() {
+	if network, ok := errors.AsType[*upstream.NetworkError](err); !ok || network.Timeout() {
 		t.Errorf("got %v, want a NetworkError that is no time-out", err)
 	}
 }
@@ -301,7 +302,7 @@ func TestDoTimesOut(t *testing.T) {
 		client := setupSilent(t)
 		start := time.Now()
 		_, err := client.Do(t.Context(), xingchen.Call{Route: chatRoute(t)})
-		network, ok := errors.AsType[*xingchen.NetworkError](err)
+		network, ok := errors.AsType[*upstream.NetworkError](err)
 		if !ok || !network.Timeout() || time.Since(start) != time.Minute {
 			t.Errorf("after %v: got %v, want a NetworkError that is a time-out", time.Since(start), err)
 		}
@@ -342,7 +343,7 @@ func TestUpstreamDown(t *testing.T) {
 	_, doErr := client.Do(t.Context(), xingchen.Call{Route: chatRoute(t)})
 	_, openErr := client.Open(t.Context(), xingchen.Call{Route: chatRoute(t)})
 	for _, err := range []error{doErr, openErr} {
-		network, ok := errors.AsType[*xingchen.NetworkError](err)
+		network, ok := errors.AsType[*upstream.NetworkError](err)
 		if !ok || network.Timeout() || !strings.Contains(err.Error(), "connection refused") {
 			t.Errorf("got %v, want a NetworkError that is no time-out", err)
 		}

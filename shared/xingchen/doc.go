@@ -15,10 +15,8 @@
 // that must not lose fields it does not know. [Client.Chat], [Client.Stream],
 // [Client.Histories] and the others speak in types.
 //
-// Every failure is one of five: an [*Error] is what upstream answered, a [*NetworkError] says
-// that no answer came, [ErrTruncated] and [ErrIdle] that a stream broke off, a [*DecodeError]
-// that an answer was not in the documented form; beside them stand [*FieldError] for a
-// request that was not sent, and the error of the caller's own context. No text of them
+// What upstream answers instead of a result is an [*Error]; all else that can go wrong is a
+// failure of package upstream, or the error of the caller's own context. No text of them
 // carries a key.
 //
 // The client never retries. A chat call is not idempotent where the platform keeps the

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"xinghe/shared/sign"
+	"xinghe/shared/upstream"
 )
 
 // Error is what upstream answered instead of a result, whichever of its two dialects it
@@ -35,38 +36,23 @@ type Error struct {
 	Body json.RawMessage
 }
 
-// Kind sorts errors by what a caller does about them.
-type Kind string
-
-// The kinds of an [Error].
-const (
-	KindInvalid      Kind = "invalid"      // the request is at fault
-	KindUnauthorized Kind = "unauthorized" // the API key is
-	KindForbidden    Kind = "forbidden"    // the account may not do this
-	KindNotFound     Kind = "not_found"
-	KindDuplicate    Kind = "duplicate"   // the name is taken
-	KindThrottled    Kind = "throttled"   // too many calls, or a user's second conversation at a time
-	KindUnavailable  Kind = "unavailable" // upstream failed
-	KindUnknown      Kind = "unknown"
-)
-
 // Keys of the documented table. Keys that are not in it decide nothing.
 const keyPrefix = "aca.error."
 
-var kindsByKey = map[string]Kind{
-	"invalid.request":                   KindInvalid,
-	"invalid.param":                     KindInvalid,
-	"invalid.request.method":            KindInvalid,
-	"invalid.request.params.unreadable": KindInvalid,
-	"invalid.token":                     KindUnauthorized,
-	"data.duplicate":                    KindDuplicate,
-	"no.permission":                     KindForbidden,
-	"notfound":                          KindNotFound,
-	"not.accept.agreement.usage":        KindForbidden,
-	"no.permission.mgmt.version":        KindForbidden,
-	"no.permission.open.character":      KindForbidden,
-	"no.permission.open.chat":           KindForbidden,
-	"no.permission.open.api":            KindForbidden,
+var kindsByKey = map[string]upstream.Kind{
+	"invalid.request":                   upstream.KindInvalid,
+	"invalid.param":                     upstream.KindInvalid,
+	"invalid.request.method":            upstream.KindInvalid,
+	"invalid.request.params.unreadable": upstream.KindInvalid,
+	"invalid.token":                     upstream.KindUnauthorized,
+	"data.duplicate":                    upstream.KindDuplicate,
+	"no.permission":                     upstream.KindForbidden,
+	"notfound":                          upstream.KindNotFound,
+	"not.accept.agreement.usage":        upstream.KindForbidden,
+	"no.permission.mgmt.version":        upstream.KindForbidden,
+	"no.permission.open.character":      upstream.KindForbidden,
+	"no.permission.open.chat":           upstream.KindForbidden,
+	"no.permission.open.api":            upstream.KindForbidden,
 }
 
 func (e *Error) Error() string {
@@ -95,64 +81,43 @@ func (e *Error) text() string {
 }
 
 // Kind decides by the key first, then by the code, then by the HTTP status.
-func (e *Error) Kind() Kind {
+func (e *Error) Kind() upstream.Kind {
 	if kind, ok := kindsByKey[strings.TrimPrefix(e.Key, keyPrefix)]; ok {
 		return kind
 	}
 	if words := strings.ToLower(e.Key + " " + e.Name); strings.Contains(words, "throttl") || strings.Contains(words, "parallel") {
-		return KindThrottled
+		return upstream.KindThrottled
 	}
-	if kind := kindOfCode(e.Code); kind != KindUnknown {
+	if kind := kindOfCode(e.Code); kind != upstream.KindUnknown {
 		return kind
 	}
-	return kindOfStatus(e.HTTPStatus)
+	return upstream.KindOfStatus(e.HTTPStatus)
 }
 
-func kindOfCode(code int) Kind {
+func kindOfCode(code int) upstream.Kind {
 	switch {
 	case code == 400:
-		return KindInvalid
+		return upstream.KindInvalid
 	case code == 401:
-		return KindDuplicate
+		return upstream.KindDuplicate
 	case code == 403, code >= 410 && code <= 414:
-		return KindForbidden
+		return upstream.KindForbidden
 	case code == 404:
-		return KindNotFound
+		return upstream.KindNotFound
 	case code == 429:
-		return KindThrottled
+		return upstream.KindThrottled
 	case code >= 500 && code <= 599:
-		return KindUnavailable
+		return upstream.KindUnavailable
 	}
-	return KindUnknown
-}
-
-func kindOfStatus(status int) Kind {
-	switch {
-	case status == http.StatusUnauthorized:
-		return KindUnauthorized
-	case status == http.StatusForbidden:
-		return KindForbidden
-	case status == http.StatusNotFound:
-		return KindNotFound
-	case status == http.StatusTooManyRequests:
-		return KindThrottled
-	case status >= 500:
-		return KindUnavailable
-	case status >= 400:
-		return KindInvalid
-	}
-	return KindUnknown
+	return upstream.KindUnknown
 }
 
 // Retryable reports whether the same call may succeed later. It says nothing about whether
 // repeating is harmless: a chat must not be repeated once a frame has come.
-func (e *Error) Retryable() bool {
-	kind := e.Kind()
-	return kind == KindThrottled || kind == KindUnavailable
-}
+func (e *Error) Retryable() bool { return e.Kind().Retryable() }
 
 // NotFound reports whether what the call named does not exist.
-func (e *Error) NotFound() bool { return e.Kind() == KindNotFound }
+func (e *Error) NotFound() bool { return e.Kind() == upstream.KindNotFound }
 
 // refusal is the part of an answer that tells whether it is an error.
 type refusal struct {
@@ -196,7 +161,7 @@ func (r refusal) failed() bool {
 
 // newError reads an answer that is known to be an error.
 func (c *Client) newError(status int, header http.Header, body []byte) *Error {
-	e := &Error{HTTPStatus: status, RetryAfter: retryAfter(header, time.Now())}
+	e := &Error{HTTPStatus: status, RetryAfter: upstream.RetryAfter(header, time.Now())}
 	var r refusal
 	if json.Unmarshal(body, &r) == nil {
 		e.Body = c.censor(body)
@@ -207,21 +172,9 @@ func (c *Client) newError(status int, header http.Header, body []byte) *Error {
 		e.RequestID = header.Get("X-Request-Id")
 	}
 	if e.text() == "" {
-		e.Message = describe(status, header, body)
+		e.Message = upstream.Describe(status, header, body)
 	}
 	return e
-}
-
-// describe says what came where no sentence of upstream's was found.
-func describe(status int, header http.Header, body []byte) string {
-	kind := header.Get("Content-Type")
-	switch {
-	case len(body) == 0:
-		return strings.TrimSpace(http.StatusText(status) + " (no body)")
-	case kind == "":
-		kind = "no content type"
-	}
-	return strings.TrimSpace(http.StatusText(status) + " (" + sign.Redact(kind) + ")")
 }
 
 // redact takes credentials out of upstream's words, which might repeat what we sent.
@@ -231,16 +184,4 @@ func (c *Client) redact(text string) string {
 
 func (c *Client) censor(body []byte) json.RawMessage {
 	return json.RawMessage(strings.ReplaceAll(string(body), c.key.Reveal(), sign.Redacted))
-}
-
-// retryAfter reads seconds or a date.
-func retryAfter(header http.Header, now time.Time) time.Duration {
-	value := header.Get("Retry-After")
-	if seconds, err := strconv.Atoi(value); err == nil {
-		return time.Duration(max(seconds, 0)) * time.Second
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
 }

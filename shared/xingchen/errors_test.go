@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
 )
 
@@ -46,84 +47,84 @@ func TestErrorDialects(t *testing.T) {
 		header    http.Header
 		body      string
 		want      xingchen.Error
-		kind      xingchen.Kind
+		kind      upstream.Kind
 		retryable bool
 	}{
 		"both dialects": {
 			status: 400, body: string(fixture(t, "assumed-xingchen-error-response.json")),
 			want: xingchen.Error{Code: 404, Key: "aca.error.notfound", Name: "Not Found", Message: "Not Found", RequestID: "e5333034-8f65-44cb-9a73-5c3ccaa8ec01"},
-			kind: xingchen.KindNotFound,
+			kind: upstream.KindNotFound,
 		},
 		"service": {
 			status: 400, body: `{"requestId":"r","success":false,"code":400,"errorMessage":"userId","errorMessageKey":"aca.error.invalid.param"}`,
-			want: xingchen.Error{Code: 400, Key: "aca.error.invalid.param", Message: "userId", RequestID: "r"}, kind: xingchen.KindInvalid,
+			want: xingchen.Error{Code: 400, Key: "aca.error.invalid.param", Message: "userId", RequestID: "r"}, kind: upstream.KindInvalid,
 		},
 		"gateway": {
 			status: 400, body: `{"requestId":"r","errorCode":400,"errorName":"Invalid Request","httpStatusCode":400}`,
-			want: xingchen.Error{Code: 400, Name: "Invalid Request", RequestID: "r"}, kind: xingchen.KindInvalid,
+			want: xingchen.Error{Code: 400, Name: "Invalid Request", RequestID: "r"}, kind: upstream.KindInvalid,
 		},
 		"gateway in a success status": {
 			status: 200, body: `{"errorCode":403,"errorName":"No Permission"}`,
-			want: xingchen.Error{Code: 403, Name: "No Permission"}, kind: xingchen.KindForbidden,
+			want: xingchen.Error{Code: 403, Name: "No Permission"}, kind: upstream.KindForbidden,
 		},
 		"service in a success status": {
 			status: 200, body: `{"success": false,"code":410,"errorMessage":"No accept","data":null}`,
-			want: xingchen.Error{Code: 410, Message: "No accept"}, kind: xingchen.KindForbidden,
+			want: xingchen.Error{Code: 410, Message: "No accept"}, kind: upstream.KindForbidden,
 		},
 		"errorCode comes first": {
 			status: 400, body: `{"success":false,"code":400,"errorCode":404}`,
-			want: xingchen.Error{Code: 404, Message: "Bad Request (application/json)"}, kind: xingchen.KindNotFound,
+			want: xingchen.Error{Code: 404, Message: "Bad Request (application/json)"}, kind: upstream.KindNotFound,
 		},
 		"the key comes first": {
 			status: 500, body: `{"success":false,"code":500,"errorMessageKey":"aca.error.no.permission"}`,
-			want: xingchen.Error{Code: 500, Key: "aca.error.no.permission", Message: "Internal Server Error (application/json)"}, kind: xingchen.KindForbidden,
+			want: xingchen.Error{Code: 500, Key: "aca.error.no.permission", Message: "Internal Server Error (application/json)"}, kind: upstream.KindForbidden,
 		},
 		"code 401 is a name taken": {
 			status: 400, body: `{"success":false,"code":401,"errorMessage":"Data Duplicate"}`,
-			want: xingchen.Error{Code: 401, Message: "Data Duplicate"}, kind: xingchen.KindDuplicate,
+			want: xingchen.Error{Code: 401, Message: "Data Duplicate"}, kind: upstream.KindDuplicate,
 		},
 		"a bad key": {
 			status: 400, body: `{"success":false,"code":400,"errorMessage":"Invalid Token","errorMessageKey":"aca.error.invalid.token"}`,
-			want: xingchen.Error{Code: 400, Key: "aca.error.invalid.token", Message: "Invalid Token"}, kind: xingchen.KindUnauthorized,
+			want: xingchen.Error{Code: 400, Key: "aca.error.invalid.token", Message: "Invalid Token"}, kind: upstream.KindUnauthorized,
 		},
 		"status 401 without a body": {
-			status: 401, want: xingchen.Error{Message: "Unauthorized (no body)"}, kind: xingchen.KindUnauthorized,
+			status: 401, want: xingchen.Error{Message: "Unauthorized (no body)"}, kind: upstream.KindUnauthorized,
 		},
 		"throttled": {
 			status: 429, header: http.Header{"Retry-After": {"3"}}, body: `{"success":false,"code":429,"errorMessageKey":"aca.error.throttling"}`,
 			want: xingchen.Error{Code: 429, Key: "aca.error.throttling", Message: "Too Many Requests (application/json)", RetryAfter: 3 * time.Second},
-			kind: xingchen.KindThrottled, retryable: true,
+			kind: upstream.KindThrottled, retryable: true,
 		},
 		"a second conversation": {
 			status: 400, body: `{"success":false,"code":429,"errorMessage":"busy","errorMessageKey":"aca.error.chat.parallel"}`,
-			want: xingchen.Error{Code: 429, Key: "aca.error.chat.parallel", Message: "busy"}, kind: xingchen.KindThrottled, retryable: true,
+			want: xingchen.Error{Code: 429, Key: "aca.error.chat.parallel", Message: "busy"}, kind: upstream.KindThrottled, retryable: true,
 		},
 		"upstream failed": {
 			status: 500, body: `{"success":false,"code":500,"errorMessageKey":"aca.error.system","errorMessage":"oops"}`,
-			want: xingchen.Error{Code: 500, Key: "aca.error.system", Message: "oops"}, kind: xingchen.KindUnavailable, retryable: true,
+			want: xingchen.Error{Code: 500, Key: "aca.error.system", Message: "oops"}, kind: upstream.KindUnavailable, retryable: true,
 		},
 		"inspection": {
 			status: 400, body: `{"success":false,"code":400,"errorName":"DataInspectionFailed"}`,
-			want: xingchen.Error{Code: 400, Name: "DataInspectionFailed"}, kind: xingchen.KindInvalid,
+			want: xingchen.Error{Code: 400, Name: "DataInspectionFailed"}, kind: upstream.KindInvalid,
 		},
 		"codes as texts": {
 			status: 400, body: `{"success":false,"code":"404","errorMessage":"x","httpStatusCode":{}}`,
-			want: xingchen.Error{Code: 404, Message: "x"}, kind: xingchen.KindNotFound,
+			want: xingchen.Error{Code: 404, Message: "x"}, kind: upstream.KindNotFound,
 		},
 		"HTML": {
 			status: 502, header: http.Header{"Content-Type": {"text/html"}, "X-Request-Id": {"h"}}, body: "<html>bad gateway</html>",
-			want: xingchen.Error{Message: "Bad Gateway (text/html)", RequestID: "h"}, kind: xingchen.KindUnavailable, retryable: true,
+			want: xingchen.Error{Message: "Bad Gateway (text/html)", RequestID: "h"}, kind: upstream.KindUnavailable, retryable: true,
 		},
 		"HTML in a success status": {
 			status: 200, header: http.Header{"Content-Type": {"text/html; charset=x"}}, body: "<html>log in</html>",
-			want: xingchen.Error{Message: "OK (text/html; charset=x)"}, kind: xingchen.KindUnknown,
+			want: xingchen.Error{Message: "OK (text/html; charset=x)"}, kind: upstream.KindUnknown,
 		},
 		"empty": {
 			status: 503, header: http.Header{"Content-Type": nil}, want: xingchen.Error{Message: "Service Unavailable (no body)"},
-			kind: xingchen.KindUnavailable, retryable: true,
+			kind: upstream.KindUnavailable, retryable: true,
 		},
 		"redirect": {
-			status: 302, header: http.Header{"Location": {"http://elsewhere/"}}, want: xingchen.Error{Message: "Found (no body)"}, kind: xingchen.KindUnknown,
+			status: 302, header: http.Header{"Location": {"http://elsewhere/"}}, want: xingchen.Error{Message: "Found (no body)"}, kind: upstream.KindUnknown,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,7 +138,7 @@ func TestErrorDialects(t *testing.T) {
 			if diff := cmp.Diff(&test.want, got, cmpopts.IgnoreFields(xingchen.Error{}, "Body")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if got.Kind() != test.kind || got.Retryable() != test.retryable || got.NotFound() != (test.kind == xingchen.KindNotFound) {
+			if got.Kind() != test.kind || got.Retryable() != test.retryable || got.NotFound() != (test.kind == upstream.KindNotFound) {
 				t.Errorf("kind %s, retryable %v, want %s, %v", got.Kind(), got.Retryable(), test.kind, test.retryable)
 			}
 			if strings.HasPrefix(test.body, "{") && string(got.Body) != test.body {
@@ -166,7 +167,7 @@ func TestAnswersThatAreNoErrors(t *testing.T) {
 		}
 	}
 	err := refuse(t, http.StatusOK, nil, `{"success":tr`)
-	if _, ok := errors.AsType[*xingchen.DecodeError](err); !ok {
+	if _, ok := errors.AsType[*upstream.DecodeError](err); !ok {
 		t.Errorf("half an answer: %v, want *DecodeError", err)
 	}
 }

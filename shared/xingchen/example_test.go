@@ -8,11 +8,12 @@ import (
 	"net/http/httptest"
 
 	"xinghe/shared/sign"
+	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
 )
 
-// upstream stands in for the service.
-func upstream(handler http.HandlerFunc) (client *xingchen.Client, stop func()) {
+// standIn stands in for the service.
+func standIn(handler http.HandlerFunc) (client *xingchen.Client, stop func()) {
 	server := httptest.NewServer(handler)
 	transport := &http.Transport{}
 	client, err := xingchen.New(xingchen.Config{BaseURL: server.URL, APIKey: sign.NewSecret("lm-example"), Transport: transport})
@@ -23,7 +24,7 @@ func upstream(handler http.HandlerFunc) (client *xingchen.Client, stop func()) {
 }
 
 func ExampleClient_Stream() {
-	client, stop := upstream(answerSSE(
+	client, stop := standIn(answerSSE(
 		`data:{"choices":[{"messages":[{"role":"assistant","content":"我今年"}],"stopReason":"null"}],"stop":false}` + "\n\n" +
 			`data:{"choices":[{"messages":[{"role":"assistant","content":"17岁了"}],"stopReason":"stop"}],"stop":true}` + "\n\n"))
 	defer stop()
@@ -44,7 +45,7 @@ func ExampleClient_Stream() {
 	}
 	defer func() { _ = stream.Close() }()
 	for frame, err := range stream.Frames() {
-		if errors.Is(err, xingchen.ErrTruncated) {
+		if errors.Is(err, upstream.ErrTruncated) {
 			fmt.Println("(the answer broke off)")
 			return
 		}
@@ -59,7 +60,7 @@ func ExampleClient_Stream() {
 }
 
 func ExampleError() {
-	client, stop := upstream(func(w http.ResponseWriter, r *http.Request) {
+	client, stop := standIn(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		answerJSON(`{"requestId":"r1","success":false,"code":404,"errorMessage":"Not Found","errorMessageKey":"aca.error.notfound"}`)(w, r)
 	})

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"xinghe/shared/sign"
+	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
 )
 
@@ -46,7 +47,7 @@ func FuzzStream(f *testing.F) {
 		var last *xingchen.ChatResult
 		for {
 			frame, err := stream.Next()
-			if errors.Is(err, io.EOF) && !errors.Is(err, xingchen.ErrTruncated) {
+			if errors.Is(err, io.EOF) && !errors.Is(err, upstream.ErrTruncated) {
 				if last == nil || !last.Stop {
 					t.Error("the stream ended well without a last frame")
 				}

@@ -3,16 +3,16 @@ package xingchen
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"iter"
+
+	"xinghe/shared/upstream"
 )
 
 // Stream is an answer that arrives in frames. It is for one goroutine, but Close may be
 // called from any.
 type Stream struct {
-	events *EventStream
+	events *upstream.Stream
 }
 
 // Stream asks for an answer in frames. Whether a frame holds the whole text so far or only
@@ -38,8 +38,8 @@ func (c *Client) Stream(ctx context.Context, req ChatRequest, opts ...CallOption
 	return &Stream{events: events}, nil
 }
 
-// Next returns the next frame, and io.EOF after the one with Stop. Errors are those of
-// [EventStream.Next] and [*DecodeError].
+// Next returns the next frame, and io.EOF after the one with Stop. Errors are an [*Error]
+// where upstream sends one, [*upstream.DecodeError], and those of [upstream.Stream.Next].
 func (s *Stream) Next() (*ChatResult, error) {
 	event, err := s.events.Next()
 	if err != nil {
@@ -47,27 +47,13 @@ func (s *Stream) Next() (*ChatResult, error) {
 	}
 	result := new(ChatResult)
 	if err := json.Unmarshal(event.Data, result); err != nil {
-		return nil, s.events.fail(malformed("chat frame", event.Data, err))
+		return nil, s.events.Fail(upstream.Malformed(name, "chat frame", event.Data, err))
 	}
 	return result, nil
 }
 
-// Frames ranges over the frames and closes the stream. After an error it ends; io.EOF is not
-// reported.
-func (s *Stream) Frames() iter.Seq2[*ChatResult, error] {
-	return func(yield func(*ChatResult, error) bool) {
-		defer func() { _ = s.Close() }()
-		for {
-			frame, err := s.Next()
-			if errors.Is(err, io.EOF) && !errors.Is(err, ErrTruncated) {
-				return
-			}
-			if !yield(frame, err) || err != nil {
-				return
-			}
-		}
-	}
-}
+// Frames is [upstream.All] of the frames.
+func (s *Stream) Frames() iter.Seq2[*ChatResult, error] { return upstream.All(s) }
 
 // Close ends the stream, cancelling upstream if it is still writing. It may be called more
 // than once.

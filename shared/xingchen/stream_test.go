@@ -16,6 +16,7 @@ import (
 
 	"xinghe/shared/sign"
 	"xinghe/shared/sse"
+	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
 )
 
@@ -87,10 +88,10 @@ func TestStreamEndsInAnError(t *testing.T) {
 		e := asError(err)
 		return e != nil && e.NotFound() && e.HTTPStatus == 400 && e.Body != nil
 	}
-	truncated := func(err error) bool { return errors.Is(err, xingchen.ErrTruncated) }
+	truncated := func(err error) bool { return errors.Is(err, upstream.ErrTruncated) }
 	malformed := func(err error) bool {
-		_, ok := errors.AsType[*xingchen.DecodeError](err)
-		return ok && !errors.Is(err, xingchen.ErrTruncated)
+		_, ok := errors.AsType[*upstream.DecodeError](err)
+		return ok && !errors.Is(err, upstream.ErrTruncated)
 	}
 	for name, test := range map[string]struct {
 		body   string
@@ -144,7 +145,7 @@ func TestStreamRefusedBeforeItBegins(t *testing.T) {
 			t.Errorf("%s: no error", name)
 			continue
 		}
-		_, network := errors.AsType[*xingchen.NetworkError](err)
+		_, network := errors.AsType[*upstream.NetworkError](err)
 		if network != (name == "upstream vanishes") || (asError(err) == nil) != network {
 			t.Errorf("%s: got %T %v", name, err, err)
 		}
@@ -160,7 +161,7 @@ func TestStreamCutInTheMiddle(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	texts, _, err := collect(t, client)
-	if len(texts) != 1 || !errors.Is(err, xingchen.ErrTruncated) || !errors.Is(err, io.ErrUnexpectedEOF) {
+	if len(texts) != 1 || !errors.Is(err, upstream.ErrTruncated) || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("after %q: %v, want ErrTruncated with its cause", texts, err)
 	}
 }
@@ -186,7 +187,7 @@ func TestStreamCancelled(t *testing.T) {
 	time.AfterFunc(10*time.Millisecond, cancel)
 	start := time.Now()
 	_, err = stream.Next()
-	if !errors.Is(err, context.Canceled) || errors.Is(err, xingchen.ErrTruncated) || time.Since(start) > 2*time.Second {
+	if !errors.Is(err, context.Canceled) || errors.Is(err, upstream.ErrTruncated) || time.Since(start) > 2*time.Second {
 		t.Errorf("after %v: %v, want context.Canceled", time.Since(start), err)
 	}
 	if _, again := stream.Next(); !errors.Is(again, err) {
@@ -226,7 +227,7 @@ func TestCloseCancelsUpstream(t *testing.T) {
 func TestStreamFallsSilent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		transport, upstream := pipeStream()
+		transport, pipe := pipeStream()
 		client, err := xingchen.New(xingchen.Config{APIKey: sign.NewSecret(canary), Transport: transport})
 		if err != nil {
 			t.Fatal(err)
@@ -241,7 +242,7 @@ func TestStreamFallsSilent(t *testing.T) {
 			wait, text, err := 59*time.Second, "data:{\"stop\":false}\n\n", error(nil)
 			for err == nil { // a frame, then heartbeats, which are no data
 				<-time.After(wait)
-				_, err = io.WriteString(upstream, text)
+				_, err = io.WriteString(pipe, text)
 				wait, text = 10*time.Second, ":\n\n"
 			}
 		})
@@ -255,7 +256,7 @@ func TestStreamFallsSilent(t *testing.T) {
 			error
 			Timeout() bool
 		}](err)
-		if !errors.Is(err, xingchen.ErrIdle) || errors.Is(err, xingchen.ErrTruncated) || !ok || !timeout.Timeout() {
+		if !errors.Is(err, upstream.ErrIdle) || errors.Is(err, upstream.ErrTruncated) || !ok || !timeout.Timeout() {
 			t.Errorf("got %v, want ErrIdle", err)
 		}
 		if waited := time.Since(start); waited != time.Minute {
@@ -269,8 +270,8 @@ func TestOpenTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		_, err := setupSilent(t).Open(t.Context(), xingchen.Call{Route: chatRoute(t)})
-		network, ok := errors.AsType[*xingchen.NetworkError](err)
-		if !ok || !network.Timeout() || !errors.Is(err, xingchen.ErrIdle) {
+		network, ok := errors.AsType[*upstream.NetworkError](err)
+		if !ok || !network.Timeout() || !errors.Is(err, upstream.ErrIdle) {
 			t.Errorf("got %v, want a NetworkError that is a time-out", err)
 		}
 	})
@@ -349,7 +350,7 @@ func TestBareStreams(t *testing.T) {
 	for body, want := range map[string]error{
 		delta + finish + usage + "data:[DONE]\n\n": nil,
 		delta + finish + usage:                     nil,
-		delta:                                      xingchen.ErrTruncated,
+		delta:                                      upstream.ErrTruncated,
 	} {
 		events, err := setup(t, answerSSE(body)).Open(t.Context(), xingchen.Call{Route: route})
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
 )
 
@@ -170,7 +171,7 @@ func TestChatRequestValidate(t *testing.T) {
 			}
 			continue
 		}
-		field, ok := errors.AsType[*xingchen.FieldError](err)
+		field, ok := errors.AsType[*upstream.FieldError](err)
 		if !ok || field.Field != test.field {
 			t.Errorf("%s: got %v, want an error of %s", name, err, test.field)
 		}

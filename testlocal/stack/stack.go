@@ -9,6 +9,7 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,12 +143,17 @@ func (s *Stack) startNATS(ctx context.Context, _ Config) error {
 }
 
 func (s *Stack) startEmulator(ctx context.Context, cfg Config) error {
-	var err error
-	if s.Emulator, err = emulator.New(cfg.Emulator); err != nil {
+	listener, err := faas.Listen(ctx, s.settings.emulatorAddr, "XINGHE_EMULATOR_ADDR")
+	if err != nil {
 		return err
 	}
-	s.EmulatorURL, s.stopEmulator, err = s.serve(ctx, s.settings.emulatorAddr, "XINGHE_EMULATOR_ADDR", s.Emulator)
-	return err
+	emu := cfg.Emulator
+	emu.DataDir = cmp.Or(emu.DataDir, filepath.Join(s.Data, "emulator"))
+	if s.Emulator, err = emulator.New(emu); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	s.EmulatorURL, s.stopEmulator = s.serve(ctx, s.Emulator.Guard(listener), s.Emulator)
+	return nil
 }
 
 func (s *Stack) startWorkers(ctx context.Context, cfg Config) error {
@@ -183,19 +189,19 @@ func (s *Stack) startFront(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.URL, s.stopFront, err = s.serve(ctx, s.settings.addr, "XINGHE_ADDR", handler)
-	return err
+	listener, err := faas.Listen(ctx, s.settings.addr, "XINGHE_ADDR")
+	if err != nil {
+		return err
+	}
+	s.URL, s.stopFront = s.serve(ctx, listener, handler)
+	return nil
 }
 
 // serve serves a handler until the returned stop is called, which waits for requests in
 // flight.
-func (s *Stack) serve(ctx context.Context, addr, variable string, handler http.Handler) (address string, stop func(), err error) {
-	listener, err := faas.Listen(ctx, addr, variable)
-	if err != nil {
-		return "", func() {}, err
-	}
+func (s *Stack) serve(ctx context.Context, listener net.Listener, handler http.Handler) (address string, stop func()) {
 	stop = s.run(ctx, func(ctx context.Context) error { return faas.Serve(ctx, listener, handler, 0) })
-	return "http://" + reachable(listener.Addr()), stop, nil
+	return "http://" + reachable(listener.Addr()), stop
 }
 
 // reachable is an address that can be dialled where a server listens on all of them.

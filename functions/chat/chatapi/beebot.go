@@ -26,15 +26,11 @@ type chatQuestion struct {
 }
 
 func (b beebotHandler) chat(w http.ResponseWriter, r *http.Request) error {
-	body, err := httpapi.ReadBody(r)
-	if err != nil {
-		return err
-	}
 	var question chatQuestion
-	if err := httpapi.DecodeStrict(body, &question); err != nil {
+	if err := decodeQuestion(r, &question); err != nil {
 		return err
 	}
-	if err := question.check(); err != nil {
+	if err := httpapi.Invalid(checkQuestion(question.Utterance, question.SessionID, question.VendorParam)...); err != nil {
 		return err
 	}
 	stream := strings.Contains(r.Header.Get("Accept"), "text/event-stream")
@@ -43,32 +39,44 @@ func (b beebotHandler) chat(w http.ResponseWriter, r *http.Request) error {
 	}
 	return b.relay.Serve(w, r, beebot.StreamRequest{
 		InstanceID: r.PathValue("instanceId"), Utterance: question.Utterance, SessionID: question.SessionID,
-		SenderID: question.SenderID, SenderNick: question.SenderNick, VendorParam: question.vendorParam(),
+		SenderID: question.SenderID, SenderNick: question.SenderNick, VendorParam: given(question.VendorParam),
 	}, stream)
 }
 
-// check names every fault. The limits follow Beebot, TongyiBeebotChat.
-func (q chatQuestion) check() error {
-	var faults []httpapi.FieldError
-	switch {
-	case strings.TrimSpace(q.Utterance) == "":
-		faults = append(faults, httpapi.FieldError{Field: "utterance", Message: "missing"})
-	case utf8.RuneCountInString(q.Utterance) > beebot.MaxUtterance:
-		faults = append(faults, httpapi.FieldError{Field: "utterance", Message: fmt.Sprintf("longer than %d characters", beebot.MaxUtterance)})
+func decodeQuestion(r *http.Request, into any) error {
+	body, err := httpapi.ReadBody(r)
+	if err != nil {
+		return err
 	}
-	if utf8.RuneCountInString(q.SessionID) > beebot.MaxSessionID {
-		faults = append(faults, httpapi.FieldError{Field: "sessionId", Message: fmt.Sprintf("longer than %d characters", beebot.MaxSessionID)})
-	}
-	if param := q.vendorParam(); len(param) > 0 && param[0] != '{' {
-		faults = append(faults, httpapi.FieldError{Field: "vendorParam", Message: "is not a JSON object"})
-	}
-	return httpapi.Invalid(faults...)
+	return httpapi.DecodeStrict(body, into)
 }
 
-// vendorParam is nil where there is nothing to send.
-func (q chatQuestion) vendorParam() json.RawMessage {
-	if text := string(q.VendorParam); text == "null" || text == "{}" {
+// checkQuestion names every fault of what is said to a robot. The limits follow Beebot,
+// TongyiBeebotChat and session API.
+func checkQuestion(utterance, sessionID string, vendorParam json.RawMessage) []httpapi.FieldError {
+	var faults []httpapi.FieldError
+	fault := func(field, message string, args ...any) {
+		faults = append(faults, httpapi.FieldError{Field: field, Message: fmt.Sprintf(message, args...)})
+	}
+	switch {
+	case strings.TrimSpace(utterance) == "":
+		fault("utterance", "missing")
+	case utf8.RuneCountInString(utterance) > beebot.MaxUtterance:
+		fault("utterance", "longer than %d characters", beebot.MaxUtterance)
+	}
+	if utf8.RuneCountInString(sessionID) > beebot.MaxSessionID {
+		fault("sessionId", "longer than %d characters", beebot.MaxSessionID)
+	}
+	if param := given(vendorParam); len(param) > 0 && param[0] != '{' {
+		fault("vendorParam", "is not a JSON object")
+	}
+	return faults
+}
+
+// given is nil where a field holds nothing to send.
+func given(param json.RawMessage) json.RawMessage {
+	if text := string(param); text == "null" || text == "{}" {
 		return nil
 	}
-	return q.VendorParam
+	return param
 }

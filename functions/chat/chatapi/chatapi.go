@@ -42,6 +42,8 @@ func beebotRoutes(client *beebot.Client) []httpapi.Route {
 	bots := beebotHandler{relay: relay.Beebot{Client: client}}
 	return []httpapi.Route{
 		{Pattern: "POST /v1/beebot/{instanceId}/chat", Scope: httpapi.ScopeChat, Handler: bots.chat},
+		{Pattern: "POST /v1/beebot/{instanceId}/ask", Scope: httpapi.ScopeChat, Handler: bots.ask},
+		{Pattern: "POST /v1/beebot/{instanceId}/stream-access", Scope: httpapi.ScopeChat, Handler: bots.streamAccess},
 	}
 }
 

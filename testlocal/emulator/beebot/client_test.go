@@ -10,6 +10,7 @@ import (
 
 	client "xinghe/shared/beebot"
 	"xinghe/shared/sign"
+	"xinghe/shared/upstream"
 	"xinghe/testlocal/emulator/beebot"
 	"xinghe/testlocal/emulator/fault"
 )
@@ -105,7 +106,7 @@ func TestOurClientSurvives(t *testing.T) {
 	if err := b.faults.Set(fault.Rule{Route: "/sse/paas4Json", Fault: fault.Cut}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := listen(t, c, question); !errors.Is(err, client.ErrTruncated) {
+	if _, _, err := listen(t, c, question); !errors.Is(err, upstream.ErrTruncated) {
 		t.Errorf("last frame missing: %v", err)
 	}
 }
@@ -130,7 +131,7 @@ func TestOurClientAsks(t *testing.T) {
 	}
 	var refused *client.Error
 	_, err := c.Chat(t.Context(), client.ChatRequest{InstanceID: "nobody", Utterance: "你好"})
-	if !errors.As(err, &refused) || refused.Kind() != client.KindNotFound || refused.RequestID == "" {
+	if !errors.As(err, &refused) || refused.Kind() != upstream.KindNotFound || refused.RequestID == "" {
 		t.Errorf("unknown robot: %v", err)
 	}
 }

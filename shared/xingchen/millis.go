@@ -2,16 +2,6 @@ package xingchen
 
 import "time"
 
-// FieldError says which field of a request, or of a configuration, cannot be used. Nothing
-// has gone upstream.
-type FieldError struct {
-	// Field is the path in the JSON of a request, such as "input.aca.userProfile.userId".
-	Field   string
-	Message string
-}
-
-func (e *FieldError) Error() string { return e.Field + ": " + e.Message }
-
 // Millis is a point in time as the API carries it: Unix milliseconds. The zero value means
 // "not given".
 type Millis int64
