@@ -122,6 +122,11 @@ func TestClusterLosesItsLeader(t *testing.T) {
 	if err := recv(t, published, "publications"); err != nil {
 		t.Errorf("Publish: %v", err)
 	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", c.log)
+		}
+	}()
 	eventually(t, func() string {
 		missing := 0
 		for i := range jobs {

@@ -44,8 +44,9 @@ type ConsumerConfig struct {
 	// AckWait is how long after the death of a worker its jobs are delivered elsewhere.
 	// Default 30s. Running handlers send heartbeats three times as often.
 	AckWait time.Duration
-	// MaxAttempts is after how many attempts a job goes to the dead letters. Default 10;
-	// negative: never.
+	// MaxAttempts is after how many attempts a job that fails goes to the dead letters.
+	// Default 10; negative: never. A job of which nothing is heard, since its workers died or
+	// the connection broke, is delivered so often as well, and three times at least.
 	MaxAttempts int
 	// Backoff returns the delay after the given attempt (from 1) has failed. Default
 	// ExponentialBackoff(1s, 5m).
@@ -180,13 +181,13 @@ func (q *Queue) consumer(ctx context.Context, cfg ConsumerConfig) (jetstream.Con
 func (q *Queue) createConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	ctx, cancel := q.bounded(ctx)
 	defer cancel()
-	js, err := q.js(ctx)
-	if err != nil {
-		return nil, err
-	}
-	consumer, err := js.CreateOrUpdateConsumer(ctx, stream, want)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, &MissingStreamError{Stream: stream}
-	}
-	return consumer, unavailable(err)
+	var consumer jetstream.Consumer
+	err := q.patiently(ctx, func(ctx context.Context, js jetstream.JetStream) (err error) {
+		consumer, err = js.CreateOrUpdateConsumer(ctx, stream, want)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return &MissingStreamError{Stream: stream}
+		}
+		return err
+	})
+	return consumer, err
 }

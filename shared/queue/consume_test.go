@@ -96,7 +96,7 @@ func TestHeartbeats(t *testing.T) {
 	_, q := setup(t)
 	publish(t, q, Job{Subject: "xinghe.jobs.long"})
 	publish(t, q, Job{Subject: "xinghe.jobs.waiting"})
-	const ackWait = 300 * time.Millisecond
+	const ackWait = 600 * time.Millisecond
 	var calls atomic.Int32
 	handle := func(_ context.Context, d *Delivery) error {
 		calls.Add(1)
@@ -104,7 +104,7 @@ func TestHeartbeats(t *testing.T) {
 			t.Errorf("%s: attempt %d", d.Subject, d.Attempt)
 		}
 		if d.Subject == "xinghe.jobs.long" {
-			<-time.After(5 * ackWait)
+			<-time.After(3 * ackWait)
 		}
 		return nil
 	}

@@ -157,49 +157,54 @@ func (q *Queue) RetryDead(ctx context.Context, sequence uint64) error {
 func (q *Queue) DropDead(ctx context.Context, sequence uint64) error {
 	ctx, cancel := q.bounded(ctx)
 	defer cancel()
-	stream, err := q.deadStream(ctx)
-	if err == nil {
-		if err = stream.DeleteMsg(ctx, sequence); err != nil {
-			// The server's refusal does not tell a letter that is gone from other troubles.
-			if _, missing := stream.GetMsg(ctx, sequence); errors.Is(missing, jetstream.ErrMsgNotFound) {
-				err = missing
-			}
+	tries := 0
+	err := q.onDead(ctx, func(ctx context.Context, stream jetstream.Stream) error {
+		tries++
+		err := stream.DeleteMsg(ctx, sequence)
+		if err == nil {
+			return nil
 		}
-	}
-	if err = deadError(err); err != nil {
+		// The server's refusal does not tell a letter that is gone from other troubles.
+		if _, missing := stream.GetMsg(ctx, sequence); !errors.Is(missing, jetstream.ErrMsgNotFound) {
+			return err
+		}
+		if tries > 1 {
+			return nil // the first try may have dropped it
+		}
+		return ErrNotFound
+	})
+	if err != nil {
 		return fmt.Errorf("drop dead letter %d: %w", sequence, err)
 	}
 	return nil
 }
 
-func (q *Queue) deadStream(ctx context.Context) (jetstream.Stream, error) {
-	js, err := q.js(ctx)
-	if err != nil {
-		return nil, err
-	}
-	stream, err := js.Stream(ctx, StreamDead)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, &MissingStreamError{Stream: StreamDead}
-	}
-	return stream, unavailable(err)
+// onDead does something with the stream of dead letters.
+func (q *Queue) onDead(ctx context.Context, do func(context.Context, jetstream.Stream) error) error {
+	return q.patiently(ctx, func(ctx context.Context, js jetstream.JetStream) error {
+		stream, err := js.Stream(ctx, StreamDead)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			return &MissingStreamError{Stream: StreamDead}
+		case err != nil:
+			return err
+		}
+		return do(ctx, stream)
+	})
 }
 
 func (q *Queue) deadMessage(ctx context.Context, sequence uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := q.bounded(ctx)
 	defer cancel()
-	stream, err := q.deadStream(ctx)
-	if err != nil {
-		return nil, err
-	}
-	msg, err := stream.GetMsg(ctx, sequence, opts...)
-	return msg, deadError(err)
-}
-
-func deadError(err error) error {
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return ErrNotFound
-	}
-	return unavailable(err)
+	var msg *jetstream.RawStreamMsg
+	err := q.onDead(ctx, func(ctx context.Context, stream jetstream.Stream) (err error) {
+		msg, err = stream.GetMsg(ctx, sequence, opts...)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return ErrNotFound
+		}
+		return err
+	})
+	return msg, err
 }
 
 // parseDead is lenient: an operator must be able to see and drop whatever lies there.

@@ -15,12 +15,12 @@ import (
 	"xinghe/shared/sign"
 )
 
-const (
-	// settleTry bounds one attempt to tell the server what became of a job.
-	settleTry = 2 * time.Second
-	// handBackDelay lets a worker that stops go before its jobs come back.
-	handBackDelay = 10 * time.Millisecond
-)
+// minDeliveries is how often a job of which nothing is heard is delivered at least, as not
+// every delivery reaches a worker.
+const minDeliveries = 3
+
+// handBackDelay lets a worker that stops go before its jobs come back.
+const handBackDelay = 10 * time.Millisecond
 
 // Delivery is a job as a handler gets it. Handlers must not keep it.
 type Delivery struct {
@@ -126,7 +126,7 @@ func (c *consumption) do(ctx, handling context.Context, d *Delivery) {
 		c.bury(ctx, d, errors.New(d.past.Dead))
 		return
 	}
-	if c.cfg.MaxAttempts > 0 && d.Attempt > c.cfg.MaxAttempts {
+	if c.cfg.MaxAttempts > 0 && d.Attempt > max(c.cfg.MaxAttempts, minDeliveries) {
 		// Its last worker died, or was cut off, without saying what became of it.
 		d.Attempt--
 		c.bury(ctx, d, errNoAnswer)
@@ -190,7 +190,7 @@ func (c *consumption) insist(ctx context.Context, d *Delivery, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.AckWait)
 	defer cancel()
 	for err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
-		if _, down := c.q.js(ctx); down != nil || pause(ctx, publishPause) != nil {
+		if _, down := c.q.js(ctx); down != nil || pause(ctx, retryPause) != nil {
 			c.warn(ctx, d, err).Msg("job done but not acknowledged, it will run again")
 			return
 		}
@@ -202,7 +202,7 @@ func (c *consumption) ack(ctx context.Context, d *Delivery) error {
 	if c.cfg.Ack == AckUnconfirmed {
 		return d.msg.Ack()
 	}
-	ctx, cancel := context.WithTimeout(ctx, settleTry)
+	ctx, cancel := context.WithTimeout(ctx, try)
 	defer cancel()
 	return d.msg.DoubleAck(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,7 +13,10 @@ import (
 
 // pullHeartbeat is how often the server tells that a request for jobs is alive; after two
 // that are missing the request is made again.
-const pullHeartbeat = 5 * time.Second
+const pullHeartbeat = 2 * time.Second
+
+// quiet is how long nothing must have come before a request for jobs is withdrawn.
+const quiet = 20 * time.Millisecond
 
 // errDrained is the cause of a handler's cancellation when the drain takes too long.
 var errDrained = errors.New("the worker is stopping")
@@ -128,10 +132,12 @@ func (c *consumption) intake(ctx context.Context, consumer jetstream.Consumer) {
 // or something fails. What the server has already sent when it ends is taken in as well, so
 // that it can be handed back.
 func (c *consumption) pull(consumer jetstream.Consumer, n int) error {
+	var taken atomic.Int64
 	failed := make(chan error, 1)
 	pulling, err := consumer.Consume(
 		func(msg jetstream.Msg) {
 			d := &Delivery{msg: msg, Subject: msg.Subject(), Data: msg.Data()}
+			taken.Add(1)
 			c.held.add(d)
 			c.work <- d // does not block: it has room for all that is held
 		},
@@ -149,6 +155,7 @@ func (c *consumption) pull(consumer jetstream.Consumer, n int) error {
 	case <-pulling.Closed():
 		return nil
 	case <-c.stopping:
+		untilQuiet(pulling, &taken)
 	case err = <-failed:
 	}
 	if c.q.link.up() {
@@ -156,13 +163,31 @@ func (c *consumption) pull(consumer jetstream.Consumer, n int) error {
 	} else {
 		pulling.Stop()
 	}
-	timer := time.NewTimer(settleTry)
+	timer := time.NewTimer(try)
 	defer timer.Stop()
 	select {
 	case <-pulling.Closed():
 	case <-timer.C: // the connection was lost meanwhile: what still comes is redelivered
 	}
 	return err
+}
+
+// untilQuiet waits until nothing more is on its way: what the server sends while the request
+// is withdrawn goes nowhere, and counts as delivered.
+func untilQuiet(pulling jetstream.ConsumeContext, taken *atomic.Int64) {
+	timer := time.NewTimer(quiet)
+	defer timer.Stop()
+	for before := taken.Load(); ; before = taken.Load() {
+		select {
+		case <-timer.C:
+			if taken.Load() == before {
+				return
+			}
+			timer.Reset(quiet)
+		case <-pulling.Closed():
+			return
+		}
+	}
 }
 
 // heartbeats keeps what is held from being delivered elsewhere: one ticker for all jobs.

@@ -13,10 +13,6 @@ import (
 )
 
 const (
-	// publishTry bounds one attempt to publish; a job's id makes the next one safe.
-	publishTry = 2 * time.Second
-	// publishPause keeps what fails at once from spinning.
-	publishPause = 25 * time.Millisecond
 	// reserve is what the headers of a dead letter may take beside the job itself.
 	reserve = 32 << 10
 	// maxID is how many bytes an id may have.
@@ -155,14 +151,14 @@ func answer(ctx context.Context, future jetstream.PubAckFuture) error {
 	if future == nil {
 		return errUnknown
 	}
-	timer := time.NewTimer(publishTry)
+	timer := time.NewTimer(try)
 	defer timer.Stop()
 	select {
 	case <-future.Ok():
 		return nil
 	case err := <-future.Err():
-		if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-			return refusal(api)
+		if err = refusal(err); !lost(err) {
+			return unavailable(err)
 		}
 	case <-timer.C:
 	case <-ctx.Done():
@@ -215,67 +211,66 @@ func checkSubject(subject, prefix string) error {
 // publish stores a message that carries an id, repeating it for as long as nothing is known
 // about its fate and ctx allows.
 func (q *Queue) publish(ctx context.Context, stream string, msg *nats.Msg) error {
+	_, err := q.store(ctx, stream, msg)
+	return err
+}
+
+// store is publish for those who want to know the sequence.
+func (q *Queue) store(ctx context.Context, stream string, msg *nats.Msg) (sequence uint64, err error) {
 	ctx, cancel := q.bounded(ctx)
 	defer cancel()
-	for {
-		js, err := q.js(ctx)
-		if err != nil {
-			return err
-		}
+	err = q.patiently(ctx, func(ctx context.Context, js jetstream.JetStream) error {
 		if err := q.fits(js, msg); err != nil {
 			return err
 		}
-		try, cancel := context.WithTimeout(ctx, publishTry)
-		_, err = js.PublishMsg(try, msg)
-		cancel()
-		if err = q.verdict(ctx, js, stream, err); err == nil || !errors.Is(err, errUnknown) {
-			return err
+		ack, err := js.PublishMsg(ctx, msg)
+		if err == nil {
+			sequence = ack.Sequence
+			return nil
 		}
-		if err := pause(ctx, publishPause); err != nil {
-			return fmt.Errorf("%w: not confirmed: %w", ErrUnavailable, err)
+		if errors.Is(err, jetstream.ErrNoStreamResponse) {
+			// Either nobody has made the stream, or its leader is being elected.
+			if _, err := js.Stream(ctx, stream); errors.Is(err, jetstream.ErrStreamNotFound) {
+				return &MissingStreamError{Stream: stream}
+			}
 		}
-	}
+		return refusal(err)
+	})
+	return sequence, err
 }
 
-// errUnknown means that the message may or may not be stored.
+// errUnknown means that a message may or may not be stored.
 var errUnknown = errors.New("outcome unknown")
 
 // refusal translates what the server says of a message that it does not store.
-func refusal(api *jetstream.APIError) error {
+func refusal(err error) error {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	if !ok {
+		return err
+	}
 	switch api.ErrorCode {
 	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
-		return fmt.Errorf("subject is taken: %w", ErrExists)
+		return &takenError{err: api}
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
-		return fmt.Errorf("%w: %w", ErrTooLarge, api)
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
-	return unavailable(api)
+	return err
 }
 
-func (q *Queue) verdict(ctx context.Context, js jetstream.JetStream, stream string, err error) error {
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		return refusal(api)
-	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, nats.ErrMaxPayload):
-		return fmt.Errorf("%w: %w", ErrTooLarge, err)
-	case errors.Is(err, jetstream.ErrNoStreamResponse):
-		// Either nobody has made the stream, or its leader is being elected.
-		if _, err := js.Stream(ctx, stream); errors.Is(err, jetstream.ErrStreamNotFound) {
-			return &MissingStreamError{Stream: stream}
-		}
-		return errUnknown
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrBadSubject):
-		return unavailable(err)
-	}
-	return errUnknown
-}
+// takenError is an expectation about a subject that was wrong.
+type takenError struct{ err error }
+
+func (e *takenError) Error() string        { return "subject is taken: " + ErrExists.Error() }
+func (e *takenError) Unwrap() error        { return e.err }
+func (e *takenError) Is(target error) bool { return target == ErrExists }
 
 // fits keeps room for the headers that a dead letter adds.
 func (q *Queue) fits(js jetstream.JetStream, msg *nats.Msg) error {
 	limit := js.Conn().MaxPayload()
-	if limit <= 0 || strings.HasPrefix(msg.Subject, PrefixDead) {
+	if limit <= 0 || !strings.HasPrefix(msg.Subject, PrefixJobs) && !strings.HasPrefix(msg.Subject, PrefixEvents) {
 		return nil
 	}
 	limit -= reserve
@@ -287,16 +282,4 @@ func (q *Queue) fits(js jetstream.JetStream, msg *nats.Msg) error {
 		return fmt.Errorf("%w: %d bytes with its headers, at most %d", ErrTooLarge, size, limit)
 	}
 	return nil
-}
-
-// pause waits for d, or returns the error of ctx if that ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

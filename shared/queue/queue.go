@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"xinghe/shared/sign"
@@ -29,6 +30,9 @@ const (
 // deadDedupe is how long a job that was copied to the dead letters, but not yet removed from
 // its stream when its worker died, is recognised. It costs memory for each dead letter only.
 const deadDedupe = 24 * time.Hour
+
+// retryPause keeps what fails at once from spinning.
+const retryPause = 25 * time.Millisecond
 
 var (
 	// ErrExists means that a unique subject or a key is taken.
@@ -133,13 +137,12 @@ func (q *Queue) Close() { q.link.close() }
 func (q *Queue) Ensure(ctx context.Context) error {
 	ctx, cancel := q.bounded(ctx)
 	defer cancel()
-	js, err := q.js(ctx)
-	if err != nil {
-		return fmt.Errorf("ensure streams: %w", err)
-	}
 	for _, want := range q.streams() {
-		if err := q.ensureStream(ctx, js, want); err != nil {
-			return fmt.Errorf("ensure stream %s: %w", want.Name, unavailable(err))
+		err := q.patiently(ctx, func(ctx context.Context, js jetstream.JetStream) error {
+			return q.ensureStream(ctx, js, want)
+		})
+		if err != nil {
+			return fmt.Errorf("ensure stream %s: %w", want.Name, err)
 		}
 	}
 	if _, err := q.attempts.open(ctx, true); err != nil {
@@ -196,6 +199,61 @@ func (q *Queue) ensureStream(ctx context.Context, js jetstream.JetStream, want j
 // [ErrUnavailable] when ctx ends before.
 func (q *Queue) js(ctx context.Context) (jetstream.JetStream, error) { return q.link.js(ctx) }
 
+// try bounds one exchange with a server, which may be lost without a word when a server of
+// a cluster goes away.
+const try = 2 * time.Second
+
+// patiently does what can be done twice without harm, again and again while the answer is
+// lost and ctx allows. The error says whether it was about the server.
+func (q *Queue) patiently(ctx context.Context, do func(context.Context, jetstream.JetStream) error) error {
+	for {
+		js, err := q.js(ctx)
+		if err != nil {
+			return err
+		}
+		once, cancel := context.WithTimeout(ctx, try)
+		err = do(once, js)
+		cancel()
+		if !lost(err) || pause(ctx, retryPause) != nil {
+			return unavailable(err)
+		}
+	}
+}
+
+// Codes of a cluster that has no leader at the moment.
+const (
+	codeClusterNotAvailable = 10008
+	codeClusterNotLeader    = 10009
+)
+
+// lost reports whether err leaves open if something was done, and the next try may know.
+func lost(err error) bool {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
+		return api.ErrorCode == codeClusterNotAvailable || api.ErrorCode == codeClusterNotLeader
+	}
+	for _, target := range []error{
+		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrReconnectBufExceeded, nats.ErrDisconnected,
+		jetstream.ErrNoStreamResponse, errUnknown,
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// pause waits for d, or returns the error of ctx if that ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // bounded gives ctx a deadline if it has none.
 func (q *Queue) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
@@ -221,7 +279,8 @@ func unavailable(err error) error {
 	var api jetstream.JetStreamError
 	var answered *jetstream.APIError
 	switch {
-	case err == nil || errors.Is(err, ErrUnavailable):
+	case err == nil, errors.Is(err, ErrUnavailable), errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, ErrConflict),
+		errors.Is(err, ErrTooLarge), errors.Is(err, ErrInvalid):
 		return err
 	case errors.As(err, &answered) && answered.Code < 500:
 		return err

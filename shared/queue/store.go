@@ -76,33 +76,30 @@ func (s *Store[T]) Get(ctx context.Context, key string) (Entry[T], error) {
 
 // Create writes a key that must not exist, else the error is [ErrExists].
 func (s *Store[T]) Create(ctx context.Context, key string, value T) (revision uint64, err error) {
-	return s.write(ctx, "create", key, value, func(ctx context.Context, kv jetstream.KeyValue, data []byte) (uint64, error) {
-		return kv.Create(ctx, key, data)
-	})
+	return s.create(ctx, key, value, 0)
 }
 
 // CreateFor is Create for a key that vanishes by itself after ttl (at least 1s): leases and
 // idempotency records. It needs StoreConfig.KeyTTL. Writing the key again by any other
 // method makes it stay.
 func (s *Store[T]) CreateFor(ctx context.Context, key string, value T, ttl time.Duration) (revision uint64, err error) {
-	return s.write(ctx, "create", key, value, func(ctx context.Context, kv jetstream.KeyValue, data []byte) (uint64, error) {
-		return kv.Create(ctx, key, data, jetstream.KeyTTL(ttl))
-	})
+	return s.create(ctx, key, value, max(ttl, time.Second))
 }
 
 // Put writes a key whatever it held before.
 func (s *Store[T]) Put(ctx context.Context, key string, value T) (revision uint64, err error) {
-	return s.write(ctx, "put", key, value, func(ctx context.Context, kv jetstream.KeyValue, data []byte) (uint64, error) {
-		return kv.Put(ctx, key, data)
-	})
+	revision, err = s.write(ctx, key, value, nats.Header{})
+	return revision, s.wrap("put", key, err)
 }
 
 // Update writes a key that must still have the given revision, else the error is
 // [ErrConflict].
 func (s *Store[T]) Update(ctx context.Context, key string, value T, revision uint64) (uint64, error) {
-	return s.write(ctx, "update", key, value, func(ctx context.Context, kv jetstream.KeyValue, data []byte) (uint64, error) {
-		return kv.Update(ctx, key, data, revision)
-	})
+	revision, err := s.write(ctx, key, value, expecting(revision))
+	if errors.Is(err, ErrExists) {
+		err = ErrConflict
+	}
+	return revision, s.wrap("update", key, err)
 }
 
 // Modify changes the value under key by reading, calling change, and writing, again and
@@ -157,157 +154,29 @@ func (s *Store[T]) modify(ctx context.Context, key string, create bool, change f
 
 // Delete removes a key with its history; a key that is not there is no error.
 func (s *Store[T]) Delete(ctx context.Context, key string) error {
-	ctx, cancel := s.q.bounded(ctx)
-	defer cancel()
-	kv, err := s.open(ctx, false)
-	if err == nil {
-		err = s.failed(kv.Purge(ctx, key))
-	}
+	err := s.reading(ctx, func(ctx context.Context, kv jetstream.KeyValue) error { return kv.Purge(ctx, key) })
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
 	return s.wrap("delete", key, err)
 }
 
-func (s *Store[T]) get(ctx context.Context, key string) (Entry[T], []byte, error) {
-	ctx, cancel := s.q.bounded(ctx)
-	defer cancel()
-	kv, err := s.open(ctx, false)
+func (s *Store[T]) get(ctx context.Context, key string) (entry Entry[T], data []byte, err error) {
+	var found jetstream.KeyValueEntry
+	err = s.reading(ctx, func(ctx context.Context, kv jetstream.KeyValue) (err error) {
+		found, err = kv.Get(ctx, key)
+		return err
+	})
 	if err != nil {
 		return Entry[T]{Key: key}, nil, err
 	}
-	found, err := kv.Get(ctx, key)
-	if err != nil {
-		return Entry[T]{Key: key}, nil, s.failed(err)
-	}
-	entry, err := decode[T](found)
+	entry, err = decode[T](found)
 	return entry, found.Value(), err
-}
-
-func (s *Store[T]) write(ctx context.Context, verb, key string, value T, do func(context.Context, jetstream.KeyValue, []byte) (uint64, error)) (uint64, error) {
-	ctx, cancel := s.q.bounded(ctx)
-	defer cancel()
-	data, err := json.Marshal(value)
-	if err != nil {
-		return 0, s.wrap(verb, key, err)
-	}
-	kv, err := s.open(ctx, true)
-	if err != nil {
-		return 0, s.wrap(verb, key, err)
-	}
-	revision, err := do(ctx, kv, data)
-	return revision, s.wrap(verb, key, s.failed(err))
-}
-
-// open returns the bucket, which is created if create is set, and otherwise ErrNotFound
-// while there is none.
-func (s *Store[T]) open(ctx context.Context, create bool) (jetstream.KeyValue, error) {
-	s.mu.Lock()
-	kv, writable := s.kv, s.writable
-	s.mu.Unlock()
-	js, err := s.q.js(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if kv != nil && (writable || !create) {
-		return kv, nil
-	}
-	if create {
-		kv, err = s.ensure(ctx, js)
-	} else {
-		kv, err = js.KeyValue(ctx, s.bucket)
-	}
-	if err != nil {
-		return nil, s.failed(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.kv, s.writable = kv, s.writable || create
-	return kv, nil
-}
-
-func (s *Store[T]) ensure(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
-	cfg := jetstream.KeyValueConfig{
-		Bucket: s.bucket, TTL: s.cfg.TTL, History: uint8(max(s.cfg.History, 1)), Replicas: max(s.q.cfg.Replicas, 1),
-	}
-	if s.cfg.KeyTTL {
-		cfg.LimitMarkerTTL = time.Second
-	}
-	for {
-		kv, err := js.KeyValue(ctx, s.bucket)
-		if errors.Is(err, jetstream.ErrBucketNotFound) {
-			kv, err = js.CreateKeyValue(ctx, cfg)
-			if errors.Is(err, jetstream.ErrBucketExists) {
-				continue // another process was faster
-			}
-			return kv, err
-		}
-		if err != nil {
-			return nil, err
-		}
-		status, err := kv.Status(ctx)
-		if err != nil {
-			return nil, err
-		}
-		have := status.Config()
-		if s.q.cfg.Replicas == 0 {
-			cfg.Replicas = have.Replicas
-		}
-		if have.TTL == cfg.TTL && have.History == cfg.History && have.Replicas == cfg.Replicas && have.LimitMarkerTTL == cfg.LimitMarkerTTL {
-			return kv, nil
-		}
-		have.TTL, have.History, have.Replicas, have.LimitMarkerTTL = cfg.TTL, cfg.History, cfg.Replicas, cfg.LimitMarkerTTL
-		return js.UpdateKeyValue(ctx, have)
-	}
-}
-
-// failed translates an error of the client into one of ours, and forgets a bucket that may
-// have been deleted.
-func (s *Store[T]) failed(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrBucketNotFound):
-		return ErrNotFound
-	case errors.Is(err, jetstream.ErrKeyExists), errors.Is(err, jetstream.ErrKeyRevisionMismatch):
-		return ErrConflict
-	case errors.Is(err, jetstream.ErrInvalidKey):
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
-	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrStreamNotFound):
-		s.mu.Lock()
-		s.kv, s.writable = nil, false
-		s.mu.Unlock()
-	}
-	return unavailable(err)
 }
 
 func (s *Store[T]) wrap(verb, key string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if verb == "create" && errors.Is(err, ErrConflict) {
-		err = ErrExists
-	}
 	return fmt.Errorf("%s %s in %s: %w", verb, key, s.bucket, err)
-}
-
-func decode[T any](kve jetstream.KeyValueEntry) (Entry[T], error) {
-	entry := Entry[T]{Key: kve.Key(), Revision: kve.Revision(), Time: kve.Created(), Deleted: kve.Operation() != jetstream.KeyValuePut}
-	if entry.Deleted {
-		return entry, nil
-	}
-	if err := json.Unmarshal(kve.Value(), &entry.Value); err != nil {
-		return entry, fmt.Errorf("decode %s: %w", kve.Key(), err)
-	}
-	return entry, nil
-}
-
-// validName reports whether JetStream takes the name for a bucket or a consumer.
-func validName(name string) bool {
-	for _, r := range name {
-		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' {
-			return false
-		}
-	}
-	return name != ""
 }

@@ -93,9 +93,9 @@ func (s *Store[T]) watch(ctx context.Context, filter string, follow bool, each f
 	}
 	watcher, err := kv.Watch(ctx, filter, opts...)
 	if err != nil {
-		return s.failed(err)
+		return s.translate(err)
 	}
-	defer func() { _ = watcher.Stop() }()
+	defer stopWatch(watcher)
 	timer := time.NewTimer(s.q.cfg.Timeout)
 	defer timer.Stop()
 	idle := timer.C
@@ -120,6 +120,23 @@ func (s *Store[T]) watch(ctx context.Context, filter string, follow bool, each f
 			return errReconnected
 		case <-ctx.Done():
 			return ctx.Err()
+		}
+	}
+}
+
+// stopWatch also takes what is left: the client's goroutine would wait forever for someone to.
+func stopWatch(watcher jetstream.KeyWatcher) {
+	_ = watcher.Stop() // it fails if ctx has ended, which stops it as well
+	timer := time.NewTimer(try)
+	defer timer.Stop()
+	for {
+		select {
+		case _, ok := <-watcher.Updates():
+			if !ok {
+				return
+			}
+		case <-timer.C:
+			return
 		}
 	}
 }
