@@ -42,7 +42,8 @@ type ConsumerConfig struct {
 	// could do. For handlers of microseconds set some hundreds.
 	Prefetch int
 	// AckWait is how long after the death of a worker its jobs are delivered elsewhere.
-	// Default 30s. Running handlers send heartbeats three times as often.
+	// Default 30s. Running handlers send heartbeats three times as often. A server that
+	// restarts knows its deliveries to the second only: below 3s it may redeliver at once.
 	AckWait time.Duration
 	// MaxAttempts is after how many attempts a job that fails goes to the dead letters.
 	// Default 10; negative: never. A job of which nothing is heard, since its workers died or

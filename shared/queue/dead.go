@@ -122,7 +122,8 @@ func (q *Queue) DeadLetter(ctx context.Context, sequence uint64) (DeadLetter, er
 // RetryDead publishes the job of a dead letter again under its subject, as if it were new
 // but with its old id, and removes the dead letter. Errors: [ErrNotFound]; [ErrExists] if
 // the job was unique and its subject is taken; those of [Queue.Publish]. Called again after
-// a failure in between it does not double the job within Config.DedupeWindow.
+// a failure in between it does not double the job within Config.DedupeWindow. An event that
+// one consumer could not handle is published to all of them again.
 func (q *Queue) RetryDead(ctx context.Context, sequence uint64) error {
 	ctx, cancel := q.bounded(ctx)
 	defer cancel()

@@ -219,10 +219,12 @@ func (q *Queue) publish(ctx context.Context, stream string, msg *nats.Msg) error
 func (q *Queue) store(ctx context.Context, stream string, msg *nats.Msg) (sequence uint64, err error) {
 	ctx, cancel := q.bounded(ctx)
 	defer cancel()
+	tries := 0
 	err = q.patiently(ctx, func(ctx context.Context, js jetstream.JetStream) error {
 		if err := q.fits(js, msg); err != nil {
 			return err
 		}
+		tries++
 		ack, err := js.PublishMsg(ctx, msg)
 		if err == nil {
 			sequence = ack.Sequence
@@ -234,9 +236,33 @@ func (q *Queue) store(ctx context.Context, stream string, msg *nats.Msg) (sequen
 				return &MissingStreamError{Stream: stream}
 			}
 		}
-		return refusal(err)
+		err = refusal(err)
+		if tries > 1 && errors.Is(err, ErrExists) {
+			sequence, err = ours(ctx, js, stream, msg)
+		}
+		return err
 	})
 	return sequence, err
+}
+
+// ours tells whether a subject is taken by the message itself, stored by an earlier try whose
+// answer was lost: a stream with one replica looks at its expectations before the ids.
+func ours(ctx context.Context, js jetstream.JetStream, stream string, msg *nats.Msg) (sequence uint64, err error) {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	last, err := s.GetLastMsgForSubject(ctx, msg.Subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, errUnknown // gone meanwhile: the next try is recognised by its id, or stored
+	}
+	if err != nil {
+		return 0, err
+	}
+	if last.Header.Get(jetstream.MsgIDHeader) != msg.Header.Get(jetstream.MsgIDHeader) {
+		return 0, errTaken
+	}
+	return last.Sequence, nil
 }
 
 // errUnknown means that a message may or may not be stored.
@@ -253,19 +279,15 @@ func refusal(err error) error {
 	}
 	switch api.ErrorCode {
 	case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
-		return &takenError{err: api}
+		return errTaken
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
 	return err
 }
 
-// takenError is an expectation about a subject that was wrong.
-type takenError struct{ err error }
-
-func (e *takenError) Error() string        { return "subject is taken: " + ErrExists.Error() }
-func (e *takenError) Unwrap() error        { return e.err }
-func (e *takenError) Is(target error) bool { return target == ErrExists }
+// errTaken means that a subject holds something else than was expected of it.
+var errTaken = fmt.Errorf("subject is taken: %w", ErrExists)
 
 // fits keeps room for the headers that a dead letter adds.
 func (q *Queue) fits(js jetstream.JetStream, msg *nats.Msg) error {

@@ -220,8 +220,9 @@ func (q *Queue) patiently(ctx context.Context, do func(context.Context, jetstrea
 	}
 }
 
-// Codes of a cluster that has no leader at the moment.
+// Codes of a cluster that has not enough servers or no leader at the moment.
 const (
+	codeClusterNoPeers      = 10005
 	codeClusterNotAvailable = 10008
 	codeClusterNotLeader    = 10009
 )
@@ -229,7 +230,7 @@ const (
 // lost reports whether err leaves open if something was done, and the next try may know.
 func lost(err error) bool {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		return api.ErrorCode == codeClusterNotAvailable || api.ErrorCode == codeClusterNotLeader
+		return api.ErrorCode == codeClusterNoPeers || api.ErrorCode == codeClusterNotAvailable || api.ErrorCode == codeClusterNotLeader
 	}
 	for _, target := range []error{
 		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrReconnectBufExceeded, nats.ErrDisconnected,
@@ -282,7 +283,7 @@ func unavailable(err error) error {
 	case err == nil, errors.Is(err, ErrUnavailable), errors.Is(err, ErrNotFound), errors.Is(err, ErrExists), errors.Is(err, ErrConflict),
 		errors.Is(err, ErrTooLarge), errors.Is(err, ErrInvalid):
 		return err
-	case errors.As(err, &answered) && answered.Code < 500:
+	case errors.As(err, &answered) && answered.Code < 500 && !lost(err):
 		return err
 	case errors.As(err, &api) && api.APIError() != nil && api.APIError().Code < 500:
 		return err
