@@ -12,6 +12,7 @@ package env
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"slices"
@@ -130,4 +131,18 @@ func (v *Vars) List(name string) []string {
 		}
 	}
 	return list
+}
+
+// Float reads a number that is not negative.
+func (v *Vars) Float(name string, fallback float64) float64 {
+	text := v.String(name, "")
+	if text == "" {
+		return fallback
+	}
+	value, err := strconv.ParseFloat(text, 64)
+	if err != nil || value < 0 || math.IsInf(value, 0) || math.IsNaN(value) {
+		v.Fault(name, fmt.Errorf("%q is no number of at least 0", text))
+		return fallback
+	}
+	return value
 }
