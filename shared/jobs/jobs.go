@@ -22,14 +22,27 @@ const (
 	BucketExports = "xinghe_exports"
 	// BucketWindows keeps a [WindowResult] under "<export id>.<number>".
 	BucketWindows = "xinghe_windows"
+	// BucketDirectory keeps a [DirectoryEntry] under its [DirectoryKey].
+	BucketDirectory = "xinghe_directory"
 )
 
 // EventPrefix starts the subject of every event; the rest is the event's type.
 const EventPrefix = "xinghe.events."
+
+// SubjectChatEvents is the filter for [EventChatCompleted] and [EventChatFailed].
+const SubjectChatEvents = EventPrefix + "chat.>"
 
 // The types of events. On the wire a type is "xinghe." and the word.
 const (
 	EventExportDone    = "export.done"
 	EventExportPartial = "export.partial"
 	EventExportFailed  = "export.failed"
+
+	// The next five carry a [ChatEvent]. Every chat ends in exactly one of the first two;
+	// what else it was comes beside that, under the same requestId and messageId.
+	EventChatCompleted     = "chat.completed"
+	EventChatFailed        = "chat.failed"
+	EventHandoverRequested = "handover.requested" // the bot asks for a person to take over
+	EventAnswerMissing     = "answer.missing"     // the bot has no answer to the question
+	EventAnswerSensitive   = "answer.sensitive"   // the question or the answer was held back
 )
