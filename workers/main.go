@@ -11,16 +11,19 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"xinghe/shared/budget"
 	"xinghe/shared/env"
 	"xinghe/shared/logs"
 	"xinghe/shared/queue"
 	"xinghe/shared/xingchen"
+	"xinghe/workers/directory"
 	"xinghe/workers/export"
 )
 
@@ -40,10 +43,11 @@ type worker interface {
 }
 
 // build makes a worker from the variables that it needs.
-type build func(vars *env.Vars, q *queue.Queue) (worker, error)
+type build func(vars *env.Vars, q *queue.Queue, log zerolog.Logger) (worker, error)
 
 var kinds = map[string]build{
-	"export": newExport,
+	"export":    newExport,
+	"directory": newDirectory,
 }
 
 func run(ctx context.Context, getenv func(string) string, stdout io.Writer) error {
@@ -57,7 +61,7 @@ func run(ctx context.Context, getenv func(string) string, stdout io.Writer) erro
 		return err
 	}
 	defer q.Close()
-	workers, err := assemble(vars, q)
+	workers, err := assemble(vars, q, log)
 	defer func() {
 		for _, w := range workers {
 			_ = w.Close()
@@ -97,7 +101,7 @@ func topology(ctx context.Context, q *queue.Queue) error {
 	}
 }
 
-func assemble(vars *env.Vars, q *queue.Queue) ([]worker, error) {
+func assemble(vars *env.Vars, q *queue.Queue, log zerolog.Logger) ([]worker, error) {
 	names := vars.List("XINGHE_WORKERS")
 	if len(names) == 0 {
 		for name := range kinds {
@@ -113,7 +117,7 @@ func assemble(vars *env.Vars, q *queue.Queue) ([]worker, error) {
 			vars.Fault("XINGHE_WORKERS", fmt.Errorf("%q is no kind of worker", name))
 			continue
 		}
-		w, err := build(vars, q)
+		w, err := build(vars, q, log)
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -123,7 +127,7 @@ func assemble(vars *env.Vars, q *queue.Queue) ([]worker, error) {
 	return workers, errors.Join(faults...)
 }
 
-func newExport(vars *env.Vars, q *queue.Queue) (worker, error) {
+func newExport(vars *env.Vars, q *queue.Queue, log zerolog.Logger) (worker, error) {
 	client := xingchen.FromEnv(vars)
 	if client == nil {
 		vars.Fault("XINGCHEN_API_KEY", errors.New("missing: exports read from Xingchen"))
@@ -134,5 +138,26 @@ func newExport(vars *env.Vars, q *queue.Queue) (worker, error) {
 		vars.Fault("XINGHE_SINK", errors.New("want folder:<path>"))
 		return nil, nil
 	}
-	return export.New(export.Config{Queue: q, Histories: client, Root: root})
+	share := budget.FromEnv(vars, "XINGCHEN_RPS", "xingchen", vars.Secret("XINGCHEN_API_KEY"), q, log)
+	w, err := export.New(export.Config{Queue: q, Histories: client, Budget: share, Root: root})
+	return budgeted{worker: w, share: share}, err
+}
+
+// budgeted keeps a worker's share of a budget while it runs.
+type budgeted struct {
+	worker
+	share *budget.Budget
+}
+
+func (b budgeted) Run(ctx context.Context) error {
+	leased, release := context.WithCancel(context.WithoutCancel(ctx))
+	var lease sync.WaitGroup
+	lease.Go(func() { b.share.Run(leased) })
+	defer lease.Wait()
+	defer release() // after the worker has drained
+	return b.worker.Run(ctx)
+}
+
+func newDirectory(_ *env.Vars, q *queue.Queue, _ zerolog.Logger) (worker, error) {
+	return directory.New(directory.Config{Queue: q})
 }

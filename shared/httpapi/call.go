@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"xinghe/shared/jobs"
 	"xinghe/shared/sign"
 )
 
@@ -22,6 +23,8 @@ type Call struct {
 	Key string
 	// UpstreamID is the upstream service's request id.
 	UpstreamID string
+	// Usage is what upstream charged for a chat; nil for other calls.
+	Usage *jobs.ChatUsage
 
 	start   time.Time
 	pattern string
@@ -67,6 +70,10 @@ func (c *Call) describe(event *zerolog.Event) {
 	}
 	if c.Key != "" {
 		event.Str("key", c.Key)
+	}
+	if c.Usage != nil {
+		event.Int64("input_tokens", c.Usage.InputTokens).Int64("output_tokens", c.Usage.OutputTokens).
+			Bool("usage_incomplete", c.Usage.Incomplete)
 	}
 }
 

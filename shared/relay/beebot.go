@@ -1,14 +1,18 @@
 package relay
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
+	"time"
 
 	"xinghe/shared/beebot"
 	"xinghe/shared/httpapi"
+	"xinghe/shared/jobs"
 	"xinghe/shared/sse"
 )
 
@@ -37,60 +41,91 @@ type BeebotClarify struct {
 // Beebot relays conversations with robots.
 type Beebot struct {
 	Client *beebot.Client
+	// Heartbeat is the longest silence of a stream; none if it is not positive.
+	Heartbeat time.Duration
+	// Disconnect says what becomes of a conversation whose client has left.
+	Disconnect Disconnect
 }
 
 // Serve asks the robot for the request in hand, and answers with JSON or, if stream is
 // set, with events: delta and replace with {"text"}, then done with the whole answer, or
 // error with a problem.
-func (b Beebot) Serve(w http.ResponseWriter, r *http.Request, req beebot.StreamRequest, stream bool) error {
-	snapshots, err := b.Client.Stream(r.Context(), req)
+func (b Beebot) Serve(w http.ResponseWriter, r *http.Request, req beebot.StreamRequest, stream bool) (Outcome, error) {
+	ctx, cancel := b.Disconnect.context(r.Context())
+	defer cancel()
+	outcome := Outcome{Usage: jobs.ChatUsage{Incomplete: true}} // robots tell none
+	if stream {
+		err := b.stream(ctx, w, r, req, &outcome)
+		return outcome, err
+	}
+	snapshots, err := b.Client.Stream(ctx, req)
 	if err != nil {
-		return Refusal(r.Context(), err)
+		return outcome, Refusal(r.Context(), err)
 	}
 	defer func() { _ = snapshots.Close() }()
-	if stream {
-		return b.stream(w, r, snapshots)
-	}
 	var answer BeebotAnswer
 	for {
 		snapshot, err := snapshots.Next()
 		if errors.Is(err, io.EOF) {
-			return httpapi.WriteJSON(w, http.StatusOK, answer)
+			return outcome, httpapi.WriteJSON(w, http.StatusOK, answer)
 		}
 		if err != nil {
-			return Refusal(r.Context(), err)
+			return outcome, Refusal(r.Context(), err)
 		}
 		answer.take(r, snapshot)
+		outcome.take(&answer, snapshot)
 	}
 }
 
-func (b Beebot) stream(w http.ResponseWriter, r *http.Request, snapshots *beebot.Stream) error {
-	out := eventWriter{w: w, frame: buffers.Get().(*[]byte)}
-	defer buffers.Put(out.frame)
-	out.flush = httpapi.BeginStream(w)
+func (b Beebot) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, req beebot.StreamRequest, outcome *Outcome) error {
+	out := newOutput(w, b.Heartbeat)
+	defer out.release()
+	snapshots, err := b.Client.Stream(ctx, req)
+	if err == nil {
+		defer func() { _ = snapshots.Close() }()
+		err = b.pass(r, snapshots, out, outcome)
+	}
+	out.stop()
+	outcome.First = out.first
+	switch {
+	case err == nil:
+		return out.send()
+	case errors.Is(err, context.Canceled), errors.Is(err, errLeft):
+		return err
+	}
+	refusal := Refusal(r.Context(), err) //nolint:contextcheck // told of the client's request, not of the call upstream
+	if !out.begun() {
+		return refusal
+	}
+	call := httpapi.CallFrom(r.Context()) //nolint:contextcheck // told of the client's request, not of the call upstream
+	if err := add(out, "error", httpapi.ProblemBody(call.ID, httpapi.AsError(refusal))); err == nil {
+		_ = out.send() // the client may be gone; the log says what happened
+	}
+	return fmt.Errorf("%w: %w", httpapi.ErrStreamBegun, refusal)
+}
+
+// pass hands on what is new in each snapshot, until the robot has ended.
+func (b Beebot) pass(r *http.Request, snapshots *beebot.Stream, out *output, outcome *Outcome) error {
 	var answer BeebotAnswer
+	var gone error
 	for {
 		snapshot, err := snapshots.Next()
 		if errors.Is(err, io.EOF) {
-			return errors.Join(out.send("done", answer), out.flush())
+			return errors.Join(gone, add(out, "done", answer))
 		}
 		if err != nil {
-			refusal := Refusal(r.Context(), err)
-			call := httpapi.CallFrom(r.Context())
-			if out.send("error", httpapi.ProblemBody(call.ID, httpapi.AsError(refusal))) == nil {
-				_ = out.flush() // the client may be gone; the log says what happened
-			}
-			return fmt.Errorf("%w: %w", httpapi.ErrStreamBegun, refusal)
+			return errors.Join(gone, err)
 		}
 		answer.take(r, snapshot)
-		if err := out.text(snapshot); err != nil {
+		outcome.take(&answer, snapshot)
+		if err := addText(out, snapshot); err != nil {
 			return err
 		}
-		if snapshots.Buffered() {
-			continue
+		if snapshot.End || snapshots.Buffered() {
+			continue // more is there to go out with it
 		}
-		if err := out.flush(); err != nil {
-			return err
+		if gone = out.send(); gone != nil && b.Disconnect.Drain <= 0 {
+			return gone
 		}
 	}
 }
@@ -115,14 +150,15 @@ func (a *BeebotAnswer) take(r *http.Request, s beebot.Snapshot) {
 	}
 }
 
-// eventWriter writes named events, one write each.
-type eventWriter struct {
-	w     http.ResponseWriter
-	frame *[]byte
-	flush func() error
+// take brings the outcome up to a snapshot.
+func (o *Outcome) take(answer *BeebotAnswer, s beebot.Snapshot) {
+	o.MessageID, o.SessionID, o.Text = answer.MessageID, answer.SessionID, answer.Text
+	o.Source, o.Handover = answer.Source, answer.Handover
+	o.NoAnswer = o.NoAnswer || s.NoAnswer || strings.EqualFold(s.Source, beebot.SourceNoAnswer)
+	o.Sensitive = o.Sensitive || strings.EqualFold(s.Source, beebot.SourceSensitiveWord)
 }
 
-func (e eventWriter) text(s beebot.Snapshot) error {
+func addText(out *output, s beebot.Snapshot) error {
 	kind := "delta"
 	switch {
 	case s.Replace:
@@ -130,19 +166,16 @@ func (e eventWriter) text(s beebot.Snapshot) error {
 	case s.Delta == "":
 		return nil
 	}
-	return e.send(kind, struct {
+	return add(out, kind, struct {
 		Text string `json:"text"`
 	}{s.Delta})
 }
 
-func (e eventWriter) send(kind string, body any) error {
+func add(out *output, kind string, body any) error {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return fmt.Errorf("encode event %s: %w", kind, err)
 	}
-	*e.frame = sse.AppendEvent((*e.frame)[:0], sse.Event{Type: kind, Data: data})
-	if _, err := e.w.Write(*e.frame); err != nil {
-		return fmt.Errorf("write event %s: %w", kind, err)
-	}
+	out.add(sse.Event{Type: kind, Data: data})
 	return nil
 }

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -89,15 +90,15 @@ func (r *recorder) FlushError() error {
 	return http.NewResponseController(r.ResponseWriter).Flush()
 }
 
-// send begins a request. The headers come in pairs.
-func (g *gateway) send(ctx context.Context, t *testing.T, headers ...string) *http.Response {
+// open begins a request and returns the body of its answer. The headers come in pairs.
+func (g *gateway) open(ctx context.Context, t *testing.T, headers ...string) *bufio.Reader {
 	t.Helper()
 	resp, err := g.client.Do(g.request(ctx, t, headers...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = resp.Body.Close() })
-	return resp
+	return bufio.NewReader(resp.Body)
 }
 
 // abandon begins a request whose context ends before there is an answer.
@@ -135,7 +136,11 @@ type answer struct {
 // ask makes a request and waits for all of it.
 func (g *gateway) ask(t *testing.T, headers ...string) answer {
 	t.Helper()
-	resp := g.send(t.Context(), t, headers...)
+	resp, err := g.client.Do(g.request(t.Context(), t, headers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +183,8 @@ func serveXingchen(tb testing.TB, client *xingchen.Client) httpapi.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		return relay.Xingchen{Client: client}.Serve(w, r, xingchen.Call{Route: route, Body: body}, relay.WantsStream(r.Header))
+		_, err = relay.Xingchen{Client: client}.Serve(w, r, xingchen.Call{Route: route, Body: body}, relay.ModeOf(r.Header, false))
+		return err
 	}
 }
 

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,9 +10,11 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"sync"
+	"strings"
+	"time"
 
 	"xinghe/shared/httpapi"
+	"xinghe/shared/jobs"
 	"xinghe/shared/sse"
 	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
@@ -20,64 +23,130 @@ import (
 // Xingchen relays calls of the Xingchen API.
 type Xingchen struct {
 	Client *xingchen.Client
+	// Heartbeat is the longest silence of a stream; none if it is not positive.
+	Heartbeat time.Duration
+	// Disconnect says what becomes of a stream whose client has left.
+	Disconnect Disconnect
+	// Text asks for the answer's text in the outcome.
+	Text bool
+}
+
+// Mode says in which form an answer is wanted.
+type Mode int
+
+// The modes.
+const (
+	Whole       Mode = iota // one JSON document
+	Cumulative              // frames, each with the whole text so far
+	Incremental             // frames, each with what is new
+)
+
+// ModeOf reads the headers by which clients ask for a stream: the service name that ends in
+// -sse, or X-AcA-SSE or X-DashScope-SSE. Which kind of stream stands in the body.
+func ModeOf(h http.Header, incremental bool) Mode {
+	switch {
+	case !streamService(h.Get("x-fag-servicename")) && !enabled(h, "SSE"):
+		return Whole
+	case incremental:
+		return Incremental
+	}
+	return Cumulative
+}
+
+func streamService(name string) bool {
+	return len(name) > len("-sse") && strings.HasSuffix(name, "-sse")
 }
 
 // Serve makes the call for the request in hand and answers as upstream does: bodies and
 // frames as they came, those of refusals too. What else goes wrong is returned, or told in
 // the stream once that has begun.
-func (x Xingchen) Serve(w http.ResponseWriter, r *http.Request, call xingchen.Call, stream bool) error {
+func (x Xingchen) Serve(w http.ResponseWriter, r *http.Request, call xingchen.Call, mode Mode) (Outcome, error) {
 	call.RequestID = httpapi.CallFrom(r.Context()).ID
 	call.DataInspection = enabled(r.Header, "DataInspection")
-	if stream {
-		return x.stream(w, r, call)
+	ctx, cancel := x.Disconnect.context(r.Context())
+	defer cancel()
+	outcome := Outcome{Usage: jobs.ChatUsage{Incomplete: true}}
+	if mode != Whole {
+		err := x.stream(ctx, w, r, call, mode, &outcome)
+		return outcome, err
 	}
-	answer, err := x.Client.Do(r.Context(), call)
+	answer, err := x.Client.Do(ctx, call)
 	if err != nil {
-		return x.refuse(w, r, err)
+		return outcome, x.refuse(w, r, err)
 	}
 	note(r, answer.Body)
+	outcome.glance(answer.Body)
+	if x.Text {
+		outcome.Text = content(answer.Body, true)
+	}
 	copyHeader(w.Header(), answer.Header, "Content-Type")
 	w.WriteHeader(answer.Status)
 	if _, err := w.Write(answer.Body); err != nil {
-		return fmt.Errorf("write answer: %w", err)
+		return outcome, left(err)
 	}
-	return nil
+	return outcome, nil
 }
 
-func (x Xingchen) stream(w http.ResponseWriter, r *http.Request, call xingchen.Call) error {
-	stream, err := x.Client.Open(r.Context(), call)
+func (x Xingchen) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, call xingchen.Call, mode Mode, outcome *Outcome) error {
+	out := newOutput(w, x.Heartbeat)
+	defer out.release()
+	stream, err := x.Client.Open(ctx, call)
 	if err != nil {
+		out.stop()
+		if out.begun() {
+			return x.fail(r, out, err)
+		}
 		return x.refuse(w, r, err)
 	}
 	defer func() { _ = stream.Close() }()
-	event, err := stream.Next()
-	if err != nil && passable(err) == nil {
-		return Refusal(r.Context(), err) // nothing has been sent yet
+	last, err := x.pass(r, stream, out, mode, outcome)
+	out.stop()
+	outcome.First = out.first
+	switch {
+	case errors.Is(err, io.EOF):
+		outcome.glance(last)
+		return out.send()
+	case errors.Is(err, context.Canceled), errors.Is(err, errLeft):
+		return err
+	case out.begun() || passable(err) != nil:
+		return x.fail(r, out, err)
 	}
-	note(r, event.Data)
-	frame := buffers.Get().(*[]byte)
-	defer buffers.Put(frame)
-	flush := httpapi.BeginStream(w)
-	for ; err == nil; event, err = stream.Next() {
-		*frame = sse.AppendEvent((*frame)[:0], event)
-		if _, err := w.Write(*frame); err != nil {
-			return fmt.Errorf("write frame: %w", err)
+	// Nothing has been sent yet.
+	return Refusal(r.Context(), err) //nolint:contextcheck // told of the client's request, not of the call upstream
+}
+
+// pass hands frames on until the stream ends, and returns why it did, with the last frame
+// of one that ended well.
+func (x Xingchen) pass(r *http.Request, stream *upstream.Stream, out *output, mode Mode, outcome *Outcome) (last []byte, err error) {
+	var gone error
+	for {
+		event, err := stream.Next()
+		if err != nil {
+			return last, errors.Join(gone, err)
 		}
+		if last == nil {
+			note(r, event.Data)
+			outcome.glance(event.Data)
+		}
+		last = event.Data
+		if x.Text {
+			outcome.words(content(event.Data, false), mode)
+		}
+		out.add(event)
 		if stream.Buffered() {
 			continue
 		}
-		if err := flush(); err != nil {
-			return err
+		if gone = out.send(); gone != nil && x.Disconnect.Drain <= 0 {
+			return last, gone
 		}
 	}
-	if errors.Is(err, io.EOF) {
-		return flush()
-	}
+}
+
+// fail tells in the stream what went wrong.
+func (x Xingchen) fail(r *http.Request, out *output, err error) error {
 	refusal := Refusal(r.Context(), err)
-	*frame = sse.AppendEvent((*frame)[:0], sse.Event{Type: "error", Data: errorFrame(r, err, refusal)})
-	if _, writeErr := w.Write(*frame); writeErr == nil {
-		_ = flush() // the client may be gone; the log says what happened
-	}
+	out.add(sse.Event{Type: "error", Data: errorFrame(r, err, refusal)})
+	_ = out.send() // the client may be gone; the log says what happened
 	return fmt.Errorf("%w: %w", httpapi.ErrStreamBegun, refusal)
 }
 
@@ -122,13 +191,6 @@ func passable(err error) *xingchen.Error {
 	return e
 }
 
-// WantsStream reads the headers by which clients ask for a stream: the service name that
-// ends in -sse, or X-AcA-SSE or X-DashScope-SSE.
-func WantsStream(h http.Header) bool {
-	service := h.Get("x-fag-servicename")
-	return len(service) > 4 && service[len(service)-4:] == "-sse" || enabled(h, "SSE")
-}
-
 // enabled reads a switch in either of the spellings that upstream knows.
 func enabled(h http.Header, name string) bool {
 	return h.Get("X-AcA-"+name) == "enable" || h.Get("X-DashScope-"+name) == "enable"
@@ -151,9 +213,17 @@ func copyHeader(to, from http.Header, names ...string) {
 	}
 }
 
-// buffers hold one frame each. Ones that a large frame has grown are not kept by much: the
-// pool is emptied by the garbage collector.
-var buffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, 4<<10)
-	return &b
-}}
+// content decodes what is said in a result, whole or a frame; for events that carry texts.
+func content(data []byte, whole bool) string {
+	var envelope struct {
+		Data xingchen.ChatResult `json:"data"`
+	}
+	into := any(&envelope.Data)
+	if whole {
+		into = &envelope
+	}
+	if json.Unmarshal(data, into) != nil {
+		return ""
+	}
+	return envelope.Data.Text()
+}

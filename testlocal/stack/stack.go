@@ -33,6 +33,7 @@ import (
 	"xinghe/shared/queue"
 	"xinghe/shared/xingchen"
 	"xinghe/testlocal/emulator"
+	"xinghe/workers/directory"
 	"xinghe/workers/export"
 )
 
@@ -167,7 +168,15 @@ func (s *Stack) startWorkers(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.stopWorkers = s.run(ctx, s.workers.Run)
+	users, err := directory.New(directory.Config{Queue: s.queue})
+	if err != nil {
+		return err
+	}
+	stopExports, stopUsers := s.run(ctx, s.workers.Run), s.run(ctx, users.Run)
+	s.stopWorkers = func() {
+		stopExports()
+		stopUsers()
+	}
 	return nil
 }
 
@@ -178,6 +187,11 @@ func (s *Stack) startFront(ctx context.Context, cfg Config) error {
 		s.Key = DefaultKey
 	}
 	chat := chatapi.FromEnv(vars)
+	stopChat, err := chat.Attach(ctx, vars, s.queue, s.log)
+	if err != nil {
+		return err
+	}
+	s.stopFront = stopChat
 	if err := vars.Err(); err != nil {
 		return err
 	}
@@ -193,7 +207,12 @@ func (s *Stack) startFront(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.URL, s.stopFront = s.serve(ctx, listener, handler)
+	var stopServing func()
+	s.URL, stopServing = s.serve(ctx, listener, handler)
+	s.stopFront = func() {
+		stopServing()
+		stopChat()
+	}
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"xinghe/shared/budget"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 	"xinghe/shared/xingchen"
@@ -31,6 +32,8 @@ type Config struct {
 	Queue *queue.Queue
 	// Histories is where the messages come from. Required.
 	Histories Histories
+	// Budget bounds the requests; chat goes before them. nil for no bound.
+	Budget *budget.Budget
 	// Root is the folder below which files are written; it is made if it does not exist.
 	// Required.
 	Root string

@@ -9,9 +9,11 @@ import (
 	"slices"
 	"time"
 
+	"xinghe/shared/budget"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 	"xinghe/shared/sign"
+	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
 )
 
@@ -40,8 +42,8 @@ func (w *Worker) window(ctx context.Context, job *queue.Delivery) error {
 		return err // the worker is going down; another one goes on
 	}
 	if err != nil && job.Attempt < w.cfg.Attempts && retryable(err) {
-		if upstream, ok := errors.AsType[*xingchen.Error](err); ok {
-			return queue.RetryAfter(err, upstream.RetryAfter)
+		if refusal, ok := errors.AsType[*xingchen.Error](err); ok {
+			return queue.RetryAfter(err, refusal.RetryAfter)
 		}
 		return err
 	}
@@ -56,8 +58,11 @@ func (w *Worker) window(ctx context.Context, job *queue.Delivery) error {
 // retryable reports whether trying again may help: not where upstream refuses the request
 // itself.
 func retryable(err error) bool {
-	upstream, ok := errors.AsType[*xingchen.Error](err)
-	return !ok || upstream.Retryable()
+	if _, ok := errors.AsType[*upstream.FieldError](err); ok {
+		return false
+	}
+	refusal, ok := errors.AsType[*xingchen.Error](err)
+	return !ok || refusal.Retryable()
 }
 
 // read writes a window's rows to parts and proves their number. Rows come oldest first;
@@ -65,7 +70,7 @@ func retryable(err error) bool {
 // twice, because rows before them vanished or appeared while pages were read, are dropped.
 func (w *Worker) read(ctx context.Context, window jobs.Window) (jobs.WindowResult, error) {
 	r := reader{
-		histories: w.cfg.Histories, window: window, seen: make(map[string]bool),
+		histories: w.cfg.Histories, budget: w.cfg.Budget, window: window, seen: make(map[string]bool),
 		parts: newParts(w.root, window, w.cfg.PartBytes),
 		result: jobs.WindowResult{Parts: []jobs.Part{}, Window: jobs.WindowCount{
 			CharacterID: window.CharacterID, UserID: window.UserID, From: window.From, To: window.To,
@@ -97,6 +102,7 @@ func (w *Worker) read(ctx context.Context, window jobs.Window) (jobs.WindowResul
 // reader is one reading of a window.
 type reader struct {
 	histories Histories
+	budget    *budget.Budget
 	window    jobs.Window
 	parts     *parts
 	seen      map[string]bool
@@ -127,8 +133,13 @@ func (r *reader) page(ctx context.Context, number int) (more bool, err error) {
 }
 
 func (r *reader) query(ctx context.Context, page, size int) (xingchen.Page[xingchen.HistoryMessage], error) {
+	waited, err := r.budget.Wait(ctx, budget.Bulk)
+	r.result.ThrottledMs += waited.Milliseconds()
+	if err != nil {
+		return xingchen.Page[xingchen.HistoryMessage]{}, err
+	}
 	r.result.Requests++
-	return r.histories.Histories(ctx, xingchen.HistoryQuery{
+	answer, err := r.histories.Histories(ctx, xingchen.HistoryQuery{
 		Where: xingchen.HistoryWhere{
 			CharacterID: r.window.CharacterID, BizUserID: r.window.UserID,
 			// Upstream includes both ends, our ranges exclude the second.
@@ -136,6 +147,10 @@ func (r *reader) query(ctx context.Context, page, size int) (xingchen.Page[xingc
 		},
 		OrderBy: []string{"gmtCreate asc"}, PageNum: page, PageSize: size,
 	})
+	if refusal, ok := errors.AsType[*xingchen.Error](err); ok && refusal.Kind() == upstream.KindThrottled {
+		r.budget.Penalize(refusal.RetryAfter)
+	}
+	return answer, err
 }
 
 // ceil is the first whole millisecond that is not before t.

@@ -55,5 +55,6 @@ func (h handler) forward(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	call := xingchen.Call{Route: route, Path: r.URL.EscapedPath(), Query: r.URL.Query(), Body: body}
-	return h.relay.Serve(w, r, call, false)
+	_, err = h.relay.Serve(w, r, call, relay.Whole)
+	return err
 }

@@ -1,6 +1,7 @@
 package chatapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"xinghe/shared/beebot"
 	"xinghe/shared/httpapi"
+	"xinghe/shared/jobs"
 	"xinghe/shared/relay"
 )
 
@@ -85,25 +87,36 @@ func (b beebotHandler) ask(w http.ResponseWriter, r *http.Request) error {
 	if question.Perspective != "" {
 		request.Perspective = []string{question.Perspective}
 	}
+	c := conversation{bot: jobs.Bot(jobs.BotBeebot, request.InstanceID), user: question.SenderID, surface: jobs.SurfaceBeebot, question: question.Utterance}
+	return b.desk.serve(r, c, func() (relay.Outcome, error) { return b.answer(w, r, request) })
+}
+
+func (b beebotHandler) answer(w http.ResponseWriter, r *http.Request, request beebot.ChatRequest) (relay.Outcome, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), askTimeout)
 	defer cancel()
+	outcome := relay.Outcome{Usage: jobs.ChatUsage{Incomplete: true}} // robots tell none
 	response, err := b.relay.Client.Chat(ctx, request)
 	if err != nil {
-		return relay.Refusal(r.Context(), err)
+		return outcome, relay.Refusal(r.Context(), err)
 	}
 	call := httpapi.CallFrom(r.Context())
 	call.UpstreamID = response.RequestID
 	answer := askAnswer{
 		RequestID: call.ID, SessionID: response.SessionID, MessageID: response.MessageID,
-		Tag: response.Tag, Answers: make([]answerItem, 0, len(response.Answers)),
+		// Robots of version 2022-04-08 do not hand the tag back.
+		Tag: cmp.Or(response.Tag, request.Tag), Answers: make([]answerItem, 0, len(response.Answers)),
 	}
-	if answer.Tag == "" {
-		answer.Tag = question.Tag // robots of version 2022-04-08 do not hand it back
-	}
+	outcome.MessageID, outcome.SessionID = response.MessageID, response.SessionID
 	for _, a := range response.Answers {
-		answer.Answers = append(answer.Answers, newAnswerItem(a))
+		item := newAnswerItem(a)
+		answer.Answers = append(answer.Answers, item)
+		outcome.Source, outcome.Text = a.Source, outcome.Text+item.Text
+		outcome.NoAnswer, outcome.Sensitive = outcome.NoAnswer || a.NoAnswer(), outcome.Sensitive || a.Sensitive()
+		if a.Handover != nil {
+			outcome.Handover = a.Handover
+		}
 	}
-	return httpapi.WriteJSON(w, http.StatusOK, answer)
+	return outcome, httpapi.WriteJSON(w, http.StatusOK, answer)
 }
 
 func newAnswerItem(a beebot.Answer) answerItem {
@@ -143,6 +156,9 @@ func (b beebotHandler) streamAccess(w http.ResponseWriter, r *http.Request) erro
 		VendorParam json.RawMessage `json:"vendorParam"`
 	}
 	if err := decodeQuestion(r, &visitor); err != nil {
+		return err
+	}
+	if err := b.desk.spend(r.Context()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), askTimeout)

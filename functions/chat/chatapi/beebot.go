@@ -9,11 +9,15 @@ import (
 
 	"xinghe/shared/beebot"
 	"xinghe/shared/httpapi"
+	"xinghe/shared/jobs"
 	"xinghe/shared/relay"
 )
 
 // beebotHandler serves conversations with robots.
-type beebotHandler struct{ relay relay.Beebot }
+type beebotHandler struct {
+	relay relay.Beebot
+	desk  desk
+}
 
 // chatQuestion is the body of POST /v1/beebot/{instanceId}/chat.
 type chatQuestion struct {
@@ -37,10 +41,14 @@ func (b beebotHandler) chat(w http.ResponseWriter, r *http.Request) error {
 	if question.Stream != nil {
 		stream = *question.Stream
 	}
-	return b.relay.Serve(w, r, beebot.StreamRequest{
-		InstanceID: r.PathValue("instanceId"), Utterance: question.Utterance, SessionID: question.SessionID,
-		SenderID: question.SenderID, SenderNick: question.SenderNick, VendorParam: given(question.VendorParam),
-	}, stream)
+	instance := r.PathValue("instanceId")
+	c := conversation{bot: jobs.Bot(jobs.BotBeebot, instance), user: question.SenderID, surface: jobs.SurfaceBeebot, question: question.Utterance, stream: stream}
+	return b.desk.serve(r, c, func() (relay.Outcome, error) {
+		return b.relay.Serve(w, r, beebot.StreamRequest{
+			InstanceID: instance, Utterance: question.Utterance, SessionID: question.SessionID,
+			SenderID: question.SenderID, SenderNick: question.SenderNick, VendorParam: given(question.VendorParam),
+		}, stream)
+	})
 }
 
 func decodeQuestion(r *http.Request, into any) error {

@@ -1,45 +1,72 @@
 // Package chatapi is the surface of the chat function: Xingchen's chat routes as Xingchen
-// itself serves them, and conversations with Beebot robots.
+// itself serves them, and conversations with Beebot robots. A user's calls take turns, the
+// keys' budgets are kept, and what happened is told by events, after the answer and never
+// in the client's way.
 package chatapi
 
 import (
-	"errors"
-	"net/http"
 	"slices"
+	"time"
 
 	"xinghe/shared/beebot"
-	"xinghe/shared/env"
+	"xinghe/shared/budget"
+	"xinghe/shared/events"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/relay"
+	"xinghe/shared/turn"
 	"xinghe/shared/xingchen"
 )
 
-// Config holds the upstream clients. Either may be nil; its routes are left out then.
+// Config holds what the surface stands on. Zero values mean the defaults.
 type Config struct {
+	// Xingchen and Beebot are the upstream clients. The routes of one that is nil are left
+	// out.
 	Xingchen *xingchen.Client
 	Beebot   *beebot.Client
+	// XingchenBudget and BeebotBudget bound the requests a second; nil for no bound.
+	XingchenBudget, BeebotBudget *budget.Budget
+	// Turns lets each user hold one conversation at a time. Default: turns of its own.
+	Turns *turn.Turns
+	// Events hears what happened; nil for nobody.
+	Events *events.Publisher
+	// EventText puts questions and answers into the events.
+	EventText bool
+	// Heartbeat is the longest silence of a stream. Default 15 s; negative for none.
+	Heartbeat time.Duration
+	// Disconnect says what becomes of a conversation whose client has left. Default: it is
+	// cancelled.
+	Disconnect relay.Disconnect
+	// Now is the clock; time.Now by default.
+	Now func() time.Time
 }
 
-// FromEnv makes the clients from the variables of both services. At least one service must
-// be configured.
-func FromEnv(vars *env.Vars) Config {
-	cfg := Config{Xingchen: xingchen.FromEnv(vars), Beebot: beebot.FromEnv(vars)}
-	if cfg.Xingchen == nil && cfg.Beebot == nil {
-		vars.Fault("XINGCHEN_API_KEY", errors.New("set it for Xingchen, or ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET for Beebot"))
+func (c Config) withDefaults() Config {
+	if c.Turns == nil {
+		c.Turns = turn.New(turn.Config{})
 	}
-	return cfg
+	if c.Heartbeat == 0 {
+		c.Heartbeat = 15 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
 }
 
 // Routes is the function's surface.
 func Routes(cfg Config) []httpapi.Route {
-	return slices.Concat(xingchenRoutes(cfg.Xingchen), beebotRoutes(cfg.Beebot))
+	cfg = cfg.withDefaults()
+	return slices.Concat(xingchenRoutes(cfg), beebotRoutes(cfg))
 }
 
-func beebotRoutes(client *beebot.Client) []httpapi.Route {
-	if client == nil {
+func beebotRoutes(cfg Config) []httpapi.Route {
+	if cfg.Beebot == nil {
 		return nil
 	}
-	bots := beebotHandler{relay: relay.Beebot{Client: client}}
+	bots := beebotHandler{
+		relay: relay.Beebot{Client: cfg.Beebot, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect},
+		desk:  desk{cfg: cfg, budget: cfg.BeebotBudget, upstream: "beebot"},
+	}
 	return []httpapi.Route{
 		{Pattern: "POST /v1/beebot/{instanceId}/chat", Scope: httpapi.ScopeChat, Handler: bots.chat},
 		{Pattern: "POST /v1/beebot/{instanceId}/ask", Scope: httpapi.ScopeChat, Handler: bots.ask},
@@ -47,55 +74,28 @@ func beebotRoutes(client *beebot.Client) []httpapi.Route {
 	}
 }
 
-func xingchenRoutes(client *xingchen.Client) []httpapi.Route {
-	if client == nil {
+func xingchenRoutes(cfg Config) []httpapi.Route {
+	if cfg.Xingchen == nil {
 		return nil
 	}
-	x := xingchenHandler{relay: relay.Xingchen{Client: client}}
+	x := xingchenHandler{
+		relay: relay.Xingchen{Client: cfg.Xingchen, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect, Text: cfg.EventText},
+		desk:  desk{cfg: cfg, budget: cfg.XingchenBudget, upstream: "xingchen"},
+	}
 	routes := []httpapi.Route{
 		{Pattern: "POST /v2/api/chat/send", Scope: httpapi.ScopeChat, Handler: x.send},
-		{Pattern: "POST /v2/api/groupchat/send", Scope: httpapi.ScopeChat, Handler: x.forward},
+		{Pattern: "POST /v2/api/groupchat/send", Scope: httpapi.ScopeChat, Handler: x.sendToGroup},
 		{Pattern: "POST /v2/api/chat/reset", Scope: httpapi.ScopeChat, Handler: x.forward},
 		{Pattern: "POST /v2/api/chat/stop", Scope: httpapi.ScopeChat, Handler: x.forward},
 		{Pattern: "POST /v2/api/chat/message/histories", Scope: httpapi.ScopeMessageRead, Handler: x.forward},
 		{Pattern: "GET /v2/api/chat/polling/image", Scope: httpapi.ScopeMessageRead, Handler: x.forward},
 		{Pattern: "POST /v2/api/chat/rating", Scope: httpapi.ScopeMessageWrite, Handler: x.forward},
 		{Pattern: "POST /v2/api/chat/reminder", Scope: httpapi.ScopeMessageWrite, Handler: x.forward},
+		{Pattern: "GET /v2/api/{path...}", Scope: httpapi.ScopeUpstream, Handler: x.forward},
+		{Pattern: "POST /v2/api/{path...}", Scope: httpapi.ScopeUpstream, Handler: x.forward},
 	}
 	for i := range routes {
 		routes[i].Shape = httpapi.Envelope
 	}
 	return routes
-}
-
-// xingchenHandler serves Xingchen's own routes.
-type xingchenHandler struct{ relay relay.Xingchen }
-
-func (x xingchenHandler) send(w http.ResponseWriter, r *http.Request) error {
-	body, err := httpapi.ReadBody(r)
-	if err != nil {
-		return err
-	}
-	if err := checkChat(body); err != nil {
-		return err
-	}
-	return x.serve(w, r, body)
-}
-
-// forward hands a request on whose body upstream checks.
-func (x xingchenHandler) forward(w http.ResponseWriter, r *http.Request) error {
-	body, err := httpapi.ReadBody(r)
-	if err != nil {
-		return err
-	}
-	return x.serve(w, r, body)
-}
-
-func (x xingchenHandler) serve(w http.ResponseWriter, r *http.Request, body []byte) error {
-	route, ok := xingchen.RouteFor(r.Method, r.URL.Path)
-	if !ok {
-		return httpapi.NotFound(r.URL.Path)
-	}
-	call := xingchen.Call{Route: route, Query: r.URL.Query(), Body: body}
-	return x.relay.Serve(w, r, call, route.Streams() && relay.WantsStream(r.Header))
 }

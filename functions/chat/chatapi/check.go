@@ -1,13 +1,17 @@
 package chatapi
 
 import (
+	"net/http"
+	"strings"
+
 	"xinghe/shared/httpapi"
+	"xinghe/shared/jobs"
 )
 
-// chatBody is what of a role chat must be there for upstream to make sense of it. All else
-// passes unseen. It follows Xingchen HTTP API, role chat.
+// chatBody is what of a chat's body the function looks at. All else passes unseen. It
+// follows Xingchen HTTP API, role chat.
 type chatBody struct {
-	Input *struct {
+	Input struct {
 		Messages []struct {
 			Role    string `json:"role"`
 			Content string `json:"content"`
@@ -25,23 +29,30 @@ type chatBody struct {
 			} `json:"context"`
 		} `json:"aca"`
 	} `json:"input"`
+	Model      string `json:"model"`
+	Parameters struct {
+		IncrementalOutput bool `json:"incrementalOutput"`
+		// Incremental is the spelling of the official Go SDK's own documents.
+		Incremental bool `json:"incremental_output"`
+	} `json:"parameters"`
 }
 
-// checkChat names every fault of a role chat that can be told without asking upstream.
-func checkChat(body []byte) error {
-	var chat chatBody
-	if err := httpapi.DecodeLenient(body, &chat); err != nil {
-		return err
+func readChat(body []byte) (*chatBody, error) {
+	chat := new(chatBody)
+	if err := httpapi.DecodeLenient(body, chat); err != nil {
+		return nil, err
 	}
-	if chat.Input == nil {
-		return httpapi.Invalid(httpapi.FieldError{Field: "input", Message: "missing"})
-	}
+	return chat, nil
+}
+
+// check names every fault of a role chat that can be told without asking upstream.
+func (c *chatBody) check() error {
 	var faults []httpapi.FieldError
 	fault := func(field, message string) {
 		faults = append(faults, httpapi.FieldError{Field: field, Message: message})
 	}
-	aca := chat.Input.ACA
-	if len(chat.Input.Messages) == 0 && !aca.Context.IsRegenerate {
+	aca := &c.Input.ACA
+	if len(c.Input.Messages) == 0 && !aca.Context.IsRegenerate {
 		fault("input.messages", "missing: at least one message")
 	}
 	if aca.BotProfile.CharacterID == "" && aca.BotProfile.Name == "" {
@@ -51,4 +62,36 @@ func checkChat(body []byte) error {
 		fault("input.aca.userProfile.userId", "missing")
 	}
 	return httpapi.Invalid(faults...)
+}
+
+// checkUser is the check of what upstream describes otherwise than a role chat.
+func (c *chatBody) checkUser() error {
+	if c.Input.ACA.UserProfile.UserID == "" {
+		return httpapi.Invalid(httpapi.FieldError{Field: "input.aca.userProfile.userId", Message: "missing"})
+	}
+	return nil
+}
+
+// bot names whom the user talks to: a platform character by its id, one that the caller
+// brings along by its model.
+func (c *chatBody) bot() string {
+	if id := c.Input.ACA.BotProfile.CharacterID; id != "" {
+		return jobs.Bot(jobs.BotCharacter, id)
+	}
+	if c.Model != "" {
+		return jobs.Bot(jobs.BotModel, c.Model)
+	}
+	return jobs.Bot(jobs.BotModel, "default")
+}
+
+func (c *chatBody) question() string {
+	if n := len(c.Input.Messages); n > 0 {
+		return c.Input.Messages[n-1].Content
+	}
+	return ""
+}
+
+// isWorkflow tells a workflow by its service name; its path may be that of role chat.
+func isWorkflow(h http.Header) bool {
+	return strings.HasPrefix(h.Get("x-fag-servicename"), "aca-flow-")
 }

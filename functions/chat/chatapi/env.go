@@ -1,0 +1,31 @@
+package chatapi
+
+import (
+	"errors"
+	"time"
+
+	"xinghe/shared/beebot"
+	"xinghe/shared/env"
+	"xinghe/shared/relay"
+	"xinghe/shared/xingchen"
+)
+
+// drainLimit is how long a conversation whose client has left is read on, if it is.
+const drainLimit = 2 * time.Minute
+
+// FromEnv makes the clients from the variables of both services, of which at least one must
+// be configured, and reads XINGHE_ON_DISCONNECT and XINGHE_EVENT_TEXT. Budgets and events
+// are for the caller to add.
+func FromEnv(vars *env.Vars) Config {
+	cfg := Config{
+		Xingchen: xingchen.FromEnv(vars), Beebot: beebot.FromEnv(vars),
+		EventText: vars.Choice("XINGHE_EVENT_TEXT", "false", "true") == "true",
+	}
+	if vars.Choice("XINGHE_ON_DISCONNECT", "cancel", "drain") == "drain" {
+		cfg.Disconnect = relay.Disconnect{Drain: drainLimit}
+	}
+	if cfg.Xingchen == nil && cfg.Beebot == nil {
+		vars.Fault("XINGCHEN_API_KEY", errors.New("set it for Xingchen, or ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET for Beebot"))
+	}
+	return cfg
+}

@@ -1,0 +1,149 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"xinghe/shared/httpapi"
+	"xinghe/shared/sse"
+)
+
+// errLeft marks that the client cannot be written to any more.
+var errLeft = errors.New("the client has left")
+
+func left(err error) error { return fmt.Errorf("%w (%w): %w", errLeft, context.Canceled, err) }
+
+const (
+	// batch is how much of what has come together goes out in one write.
+	batch = 32 << 10
+	// kept is the largest buffer that goes back to the pool.
+	kept = 64 << 10
+	// heartbeat is a comment that proxies count as traffic. No blank line follows it: some
+	// clients take that for an empty event.
+	heartbeat = ":\n"
+)
+
+// output is the client's side of a stream. It owns the connection: frames and heartbeats
+// take turns, a frame is never split between writes, and the headers go out with what
+// comes first.
+type output struct {
+	w     http.ResponseWriter
+	every time.Duration // heartbeats; not positive for none
+
+	mu      sync.Mutex
+	buf     *[]byte      // frames that are not written yet
+	flush   func() error // set when the stream has begun
+	written bool         // since the last flush
+	quiet   bool         // nothing was written since the last tick
+	stopped bool
+	gone    error // why the client cannot be written to any more
+	first   time.Time
+	timer   *time.Timer
+}
+
+func newOutput(w http.ResponseWriter, every time.Duration) *output {
+	o := &output{w: w, every: every, buf: buffers.Get().(*[]byte)}
+	if every > 0 {
+		// Two ticks without a write are a silence of half the interval to all of it.
+		o.timer = time.AfterFunc(every/2, o.tick)
+	}
+	return o
+}
+
+// add takes in a frame. It is written when enough has come together, or by send.
+func (o *output) add(event sse.Event) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	*o.buf = sse.AppendEvent(*o.buf, event)
+	if len(*o.buf) >= batch {
+		o.write()
+	}
+}
+
+// send writes and flushes what was added, and returns why the client is gone, if it is.
+func (o *output) send() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.push(); o.gone != nil {
+		return left(o.gone)
+	}
+	return nil
+}
+
+// push writes what was added and flushes what was written.
+func (o *output) push() {
+	o.write()
+	if o.written && o.gone == nil {
+		o.gone, o.written = o.flush(), false
+	}
+}
+
+// begun reports whether the client has got the status of a stream, or is to get frames.
+func (o *output) begun() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.flush != nil || len(*o.buf) > 0
+}
+
+// stop ends the heartbeats: from now on only the owner writes.
+func (o *output) stop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stopped = true
+	if o.timer != nil {
+		o.timer.Stop()
+	}
+}
+
+// release stops the output and frees what it holds. The owner must not use it afterwards.
+func (o *output) release() {
+	o.stop()
+	if cap(*o.buf) <= kept {
+		*o.buf = (*o.buf)[:0]
+		buffers.Put(o.buf)
+	}
+}
+
+func (o *output) write() {
+	if len(*o.buf) == 0 || o.gone != nil {
+		*o.buf = (*o.buf)[:0]
+		return
+	}
+	o.begin()
+	_, o.gone = o.w.Write(*o.buf)
+	*o.buf = (*o.buf)[:0]
+	o.written, o.quiet = true, false
+}
+
+func (o *output) begin() {
+	if o.flush == nil {
+		o.flush = httpapi.BeginStream(o.w)
+		o.first = time.Now()
+	}
+}
+
+func (o *output) tick() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.stopped || o.gone != nil {
+		return
+	}
+	if o.quiet {
+		if len(*o.buf) == 0 {
+			*o.buf = append(*o.buf, heartbeat...)
+		}
+		o.push()
+	}
+	o.quiet = true
+	o.timer.Reset(o.every / 2)
+}
+
+// buffers hold frames on their way.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, 4<<10)
+	return &b
+}}
