@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -107,4 +109,31 @@ func TestUnknownEntry(t *testing.T) {
 	if err := faas.Run(t.Context(), faas.Config{Entry: "fc-event"}, faas.Function{}); err == nil {
 		t.Error("Run takes an entry that it has not")
 	}
+}
+
+func TestBoundGarbageFollowsTheHeap(t *testing.T) { // not parallel: it is the process's setting
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	faas.BoundGarbage(8 << 20)
+	percent := func() int {
+		runtime.GC()
+		now := debug.SetGCPercent(100)
+		debug.SetGCPercent(now)
+		return now
+	}
+	deadline := time.After(10 * time.Second)
+	wait := func(what string, fits func(int) bool) {
+		t.Helper()
+		for !fits(percent()) {
+			select {
+			case <-deadline:
+				t.Fatalf("%s: the percentage is %d", what, percent())
+			default:
+				runtime.Gosched()
+			}
+		}
+	}
+	wait("a small heap", func(p int) bool { return p == 400 })
+	live := make([]byte, 64<<20)
+	wait("a large heap", func(p int) bool { return p == 25 })
+	runtime.KeepAlive(live)
 }

@@ -22,6 +22,9 @@ func Main(getenv func(string) string, stdout, stderr io.Writer, build func(*env.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	vars := env.New(getenv)
+	if vars.String("GOGC", "") == "" {
+		BoundGarbage(Headroom)
+	}
 	logger, err := logs.New(stdout, vars.String("LOG_LEVEL", ""))
 	vars.Fault("LOG_LEVEL", err)
 	cfg := FromEnv(vars)

@@ -79,7 +79,7 @@ func (b Beebot) Serve(w http.ResponseWriter, r *http.Request, req beebot.StreamR
 
 func (b Beebot) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, req beebot.StreamRequest, outcome *Outcome) error {
 	out := newOutput(w, b.Heartbeat)
-	defer out.release()
+	defer out.stop()
 	snapshots, err := b.Client.Stream(ctx, req)
 	if err == nil {
 		defer func() { _ = snapshots.Close() }()

@@ -35,7 +35,7 @@ type output struct {
 	every time.Duration // heartbeats; not positive for none
 
 	mu      sync.Mutex
-	buf     *[]byte      // frames that are not written yet
+	buf     *[]byte      // frames that are not written yet; nil if there are none
 	flush   func() error // set when the stream has begun
 	written bool         // since the last flush
 	quiet   bool         // nothing was written since the last tick
@@ -46,7 +46,7 @@ type output struct {
 }
 
 func newOutput(w http.ResponseWriter, every time.Duration) *output {
-	o := &output{w: w, every: every, buf: buffers.Get().(*[]byte)}
+	o := &output{w: w, every: every}
 	if every > 0 {
 		// Two ticks without a write are a silence of half the interval to all of it.
 		o.timer = time.AfterFunc(every/2, o.tick)
@@ -58,9 +58,17 @@ func newOutput(w http.ResponseWriter, every time.Duration) *output {
 func (o *output) add(event sse.Event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.hold()
 	*o.buf = sse.AppendEvent(*o.buf, event)
 	if len(*o.buf) >= batch {
 		o.write()
+	}
+}
+
+// hold takes a buffer for the time until it is written: a stream that waits holds none.
+func (o *output) hold() {
+	if o.buf == nil {
+		o.buf = buffers.Get().(*[]byte)
 	}
 }
 
@@ -86,7 +94,7 @@ func (o *output) push() {
 func (o *output) begun() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.flush != nil || len(*o.buf) > 0
+	return o.flush != nil || o.buf != nil
 }
 
 // stop ends the heartbeats: from now on only the owner writes.
@@ -99,24 +107,20 @@ func (o *output) stop() {
 	}
 }
 
-// release stops the output and frees what it holds. The owner must not use it afterwards.
-func (o *output) release() {
-	o.stop()
+func (o *output) write() {
+	if o.buf == nil {
+		return
+	}
+	if o.gone == nil {
+		o.begin()
+		_, o.gone = o.w.Write(*o.buf)
+		o.written, o.quiet = true, false
+	}
 	if cap(*o.buf) <= kept {
 		*o.buf = (*o.buf)[:0]
 		buffers.Put(o.buf)
 	}
-}
-
-func (o *output) write() {
-	if len(*o.buf) == 0 || o.gone != nil {
-		*o.buf = (*o.buf)[:0]
-		return
-	}
-	o.begin()
-	_, o.gone = o.w.Write(*o.buf)
-	*o.buf = (*o.buf)[:0]
-	o.written, o.quiet = true, false
+	o.buf = nil
 }
 
 func (o *output) begin() {
@@ -133,7 +137,8 @@ func (o *output) tick() {
 		return
 	}
 	if o.quiet {
-		if len(*o.buf) == 0 {
+		if o.buf == nil {
+			o.hold()
 			*o.buf = append(*o.buf, heartbeat...)
 		}
 		o.push()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,10 @@ type Xingchen struct {
 	Disconnect Disconnect
 	// Text asks for the answer's text in the outcome.
 	Text bool
+	// ParallelKeys are the errorMessageKeys, or errorNames, by which upstream refuses a user's
+	// second conversation. Its documents name none, so other words count as what their code
+	// says.
+	ParallelKeys []string
 }
 
 // Mode says in which form an answer is wanted.
@@ -89,7 +94,7 @@ func (x Xingchen) Serve(w http.ResponseWriter, r *http.Request, call xingchen.Ca
 
 func (x Xingchen) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, call xingchen.Call, mode Mode, outcome *Outcome) error {
 	out := newOutput(w, x.Heartbeat)
-	defer out.release()
+	defer out.stop()
 	stream, err := x.Client.Open(ctx, call)
 	if err != nil {
 		out.stop()
@@ -112,7 +117,7 @@ func (x Xingchen) stream(ctx context.Context, w http.ResponseWriter, r *http.Req
 		return x.fail(r, out, err)
 	}
 	// Nothing has been sent yet.
-	return Refusal(r.Context(), err) //nolint:contextcheck // told of the client's request, not of the call upstream
+	return x.refusal(r.Context(), err) //nolint:contextcheck // told of the client's request, not of the call upstream
 }
 
 // pass hands frames on until the stream ends, and returns why it did, with the last frame
@@ -144,7 +149,7 @@ func (x Xingchen) pass(r *http.Request, stream *upstream.Stream, out *output, mo
 
 // fail tells in the stream what went wrong.
 func (x Xingchen) fail(r *http.Request, out *output, err error) error {
-	refusal := Refusal(r.Context(), err)
+	refusal := x.refusal(r.Context(), err)
 	out.add(sse.Event{Type: "error", Data: errorFrame(r, err, refusal)})
 	_ = out.send() // the client may be gone; the log says what happened
 	return fmt.Errorf("%w: %w", httpapi.ErrStreamBegun, refusal)
@@ -165,20 +170,35 @@ func errorFrame(r *http.Request, err, refusal error) []byte {
 // refuse passes on what upstream answered instead of a result: its body as it came, under
 // the HTTP status that it stands for, since upstream's own is 400 for nearly everything.
 func (x Xingchen) refuse(w http.ResponseWriter, r *http.Request, err error) error {
-	refusal := Refusal(r.Context(), err)
+	refusal := x.refusal(r.Context(), err)
 	own := passable(err)
 	if own == nil {
 		return refusal
 	}
-	if own.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(own.RetryAfter.Seconds()))))
+	told := httpapi.AsError(refusal)
+	if told.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(told.RetryAfter.Seconds()))))
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(httpapi.AsError(refusal).Status)
+	w.WriteHeader(told.Status)
 	if _, writeErr := w.Write(own.Body); writeErr != nil {
 		return fmt.Errorf("write refusal: %w", writeErr)
 	}
 	return refusal
+}
+
+// refusal is [Refusal], but that a user's second conversation is a conflict: the user's first
+// one has to end, and nobody else needs to slow down.
+func (x Xingchen) refusal(ctx context.Context, err error) error {
+	refusal := Refusal(ctx, err)
+	e, ok := errors.AsType[*xingchen.Error](err)
+	if !ok || !slices.Contains(x.ParallelKeys, e.Key) && !slices.Contains(x.ParallelKeys, e.Name) {
+		return refusal
+	}
+	conflict := *httpapi.AsError(refusal)
+	conflict.Status, conflict.Code = http.StatusConflict, httpapi.CodeConflict
+	conflict.RetryAfter = max(conflict.RetryAfter, time.Second)
+	return &conflict
 }
 
 // passable returns what upstream itself answered if that may be passed on: that it refuses

@@ -14,6 +14,7 @@ const (
 	DefaultMaxEventBytes = 8 << 20
 
 	firstBuffer   = 4 << 10  // what a reader begins with: most streams never need more
+	busyBuffer    = 32 << 10 // what it grows to while reads fill it: then each read is a system call saved
 	pooledBuffer  = 64 << 10 // what Reset keeps
 	maxEmptyReads = 100      // then io.ErrNoProgress, as in bufio
 )
@@ -42,8 +43,8 @@ type ReaderConfig struct {
 }
 
 // Reader reads the events of one stream by the rules in the package comment. It holds one
-// buffer of 4 KiB, which doubles when an event needs it, up to the limit, and does not shrink
-// before [Reader.Reset]. A Reader is for one goroutine at a time.
+// buffer of 4 KiB, which doubles when an event needs it, up to the limit, and while reads fill
+// it, up to 32 KiB. It does not shrink before [Reader.Reset]. A Reader is for one goroutine at a time.
 type Reader struct {
 	src io.Reader
 	max int
@@ -66,6 +67,7 @@ type Reader struct {
 	ready    bool   // and it has not been returned
 	lastType string // the string made last for a type, as most events have the type of the last
 	begun    bool   // past the place of a byte order mark
+	full     bool   // the last read has filled the buffer
 	afterCR  bool   // the last byte read was a CR, whose LF may be still to come
 }
 
@@ -261,6 +263,7 @@ func (r *Reader) fill() {
 	}
 	from := r.end
 	r.end += n
+	r.full = r.end == len(r.buf)
 	if n > 0 && r.afterCR {
 		r.afterCR = false
 		if r.buf[from] == '\n' {
@@ -277,6 +280,9 @@ func (r *Reader) fill() {
 // the buffer, and all of it to a larger one if this is full. It reports false at the limit, which
 // the buffer never exceeds. A byte moves once a line at most, not once a read.
 func (r *Reader) makeRoom() bool {
+	if r.full && len(r.buf) < min(busyBuffer, r.max) {
+		r.grow()
+	}
 	if r.pos == r.end && !r.hasData {
 		r.pos, r.end = 0, 0
 		return true
@@ -295,10 +301,14 @@ func (r *Reader) makeRoom() bool {
 	if len(r.buf) == r.max {
 		return false
 	}
+	r.grow()
+	return true
+}
+
+func (r *Reader) grow() {
 	larger := make([]byte, min(2*len(r.buf), r.max))
 	copy(larger, r.buf)
 	r.buf = larger
-	return true
 }
 
 // milliseconds reads digits. What a Duration cannot hold is no time.

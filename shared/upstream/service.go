@@ -85,6 +85,7 @@ var sharedTransport = &http.Transport{
 	ForceAttemptHTTP2:   true,
 	MaxIdleConns:        4096,
 	MaxIdleConnsPerHost: 4096,
+	ReadBufferSize:      16 << 10,
 	IdleConnTimeout:     90 * time.Second,
 	TLSHandshakeTimeout: 5 * time.Second,
 	// Frames must not wait in a decompressor.

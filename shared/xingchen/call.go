@@ -139,7 +139,7 @@ func (c *Client) check(route Route, resp *http.Response, body []byte) error {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 || !isJSON(resp.Header) {
 		return c.newError(resp.StatusCode, resp.Header, body)
 	}
-	if bytes.Contains(body, []byte(`"success":true`)) &&
+	if closed(body) && bytes.Contains(body, []byte(`"success":true`)) &&
 		!bytes.Contains(body, []byte(`"success":false`)) && !bytes.Contains(body, []byte(`"errorCode"`)) {
 		return nil
 	}

@@ -33,6 +33,9 @@ func (c *Client) inspect(header http.Header, event sse.Event) (upstream.Verdict,
 	if verdict, err := c.inspectType(header, event); verdict == upstream.Skip {
 		return verdict, err
 	}
+	if verdict, ok := glance(event.Data); ok {
+		return verdict, nil
+	}
 	if bytes.Contains(event.Data, []byte(`"errorCode"`)) || bytes.Contains(event.Data, []byte(`"success"`)) {
 		var r refusal
 		if json.Unmarshal(event.Data, &r) == nil && r.failed() {
@@ -43,6 +46,21 @@ func (c *Client) inspect(header http.Header, event sse.Event) (upstream.Verdict,
 		return upstream.Skip, nil
 	}
 	return inspectEnd(event.Data)
+}
+
+// glance settles what nearly every frame is: one that ends in the documented way, stop
+// being the last of its fields, and holds no field of an error. The capital is rare in
+// frames, which makes the search for errorCode and httpStatusCode one for a single byte.
+func glance(data []byte) (upstream.Verdict, bool) {
+	verdict := upstream.Keep
+	switch {
+	case bytes.HasSuffix(data, []byte(`,"stop":false}`)):
+	case bytes.HasSuffix(data, []byte(`,"stop":true}`)):
+		verdict = upstream.Last
+	default:
+		return verdict, false
+	}
+	return verdict, !bytes.Contains(data, []byte(`Code"`)) && !bytes.Contains(data, []byte(`"success"`))
 }
 
 // inspectBare does the same for the model interface, whose streams may end after the frame
@@ -74,7 +92,7 @@ func (c *Client) inspectType(header http.Header, event sse.Event) (upstream.Verd
 // would be escaped, so only a frame that seems to be the last is decoded, and one whose
 // spelling is not the usual. Half a frame is the end of a stream that was cut.
 func inspectEnd(data []byte) (upstream.Verdict, error) {
-	if !bytes.Contains(data, []byte(`"stop":true`)) && bytes.Contains(data, []byte(`"stop":false`)) {
+	if !bytes.Contains(data, []byte(`"stop":true`)) && bytes.Contains(data, []byte(`"stop":false`)) && closed(data) {
 		return upstream.Keep, nil
 	}
 	var frame struct {
@@ -90,6 +108,12 @@ func inspectEnd(data []byte) (upstream.Verdict, error) {
 		return upstream.Last, nil
 	}
 	return upstream.Keep, nil
+}
+
+// closed reports whether a document that begins like a JSON object ends like one.
+func closed(data []byte) bool {
+	data = bytes.TrimSpace(data)
+	return !bytes.HasPrefix(data, []byte{'{'}) || bytes.HasSuffix(data, []byte{'}'})
 }
 
 func (c *Client) frameError(header http.Header, data []byte) *Error {
