@@ -22,5 +22,5 @@ func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
 		vars.Fault("XINGCHEN_API_KEY", errors.New("missing"))
 	}
 	handler, err := httpapi.New(httpapi.FromEnv(vars, logger), characterapi.Routes(client)...)
-	return faas.Function{HTTP: handler}, err
+	return faas.Function{HTTP: handler, Event: faas.Direct(handler, nil)}, err
 }

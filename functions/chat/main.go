@@ -32,7 +32,7 @@ func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
 		return faas.Function{}, err
 	}
 	handler, err := httpapi.New(front, chatapi.Routes(chat)...)
-	return faas.Function{HTTP: handler, Close: func() {
+	return faas.Function{HTTP: handler, Event: faas.Direct(handler, nil), Close: func() {
 		stop()
 		if q != nil {
 			q.Close()

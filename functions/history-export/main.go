@@ -26,5 +26,5 @@ func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
 		return faas.Function{}, err
 	}
 	handler, err := httpapi.New(cfg, api.Routes()...)
-	return faas.Function{HTTP: handler, Event: api.Event, Close: q.Close}, err
+	return faas.Function{HTTP: handler, Event: faas.Direct(handler, api.Event), Close: q.Close}, err
 }

@@ -1,0 +1,121 @@
+package faas
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// directRequest is a request that comes as an event: by Lambda's Invoke, Function Compute's
+// InvokeFunction, or an event bus.
+type directRequest struct {
+	Method  string            `json:"method"`
+	Path    string            `json:"path"`
+	Headers map[string]string `json:"headers"`
+	// Body is a JSON document, or a text where the headers name another content type.
+	Body json.RawMessage `json:"body"`
+	// Key stands for the header Authorization.
+	Key string `json:"key"`
+}
+
+// directAnswer is what it is answered with. Streams come back whole, as a text.
+type directAnswer struct {
+	Status  int               `json:"status"`
+	Headers map[string]string `json:"headers"`
+	Body    any               `json:"body"`
+}
+
+// Direct serves requests that come as events, {"method","path","headers","body","key"}, with
+// the handler that serves those that come by HTTP, and answers {"status","headers","body"}.
+// A payload without a path goes to otherwise, if that is not nil. A request that is at fault
+// is an answer and no error: trying again would not help.
+func Direct(handler http.Handler, otherwise EventFunc) EventFunc {
+	return func(ctx context.Context, event Event) (json.RawMessage, error) {
+		var d directRequest
+		err := json.Unmarshal(event.Payload, &d)
+		if otherwise != nil && (err != nil || d.Path == "") {
+			return otherwise(ctx, event)
+		}
+		out := &answerWriter{header: http.Header{}}
+		r, err := d.request(ctx, err)
+		if err != nil {
+			return json.Marshal(directAnswer{Status: http.StatusBadRequest, Headers: map[string]string{}, Body: map[string]string{"detail": err.Error()}})
+		}
+		handler.ServeHTTP(out, r)
+		return json.Marshal(out.answer())
+	}
+}
+
+func (d directRequest) request(ctx context.Context, err error) (*http.Request, error) {
+	if err != nil {
+		return nil, fmt.Errorf("the event is no request: %w", err)
+	}
+	if !strings.HasPrefix(d.Path, "/") {
+		return nil, fmt.Errorf("path: %q does not begin with a slash", d.Path)
+	}
+	if d.Method == "" {
+		d.Method = http.MethodPost
+	}
+	body := []byte(d.Body)
+	header := http.Header{"Content-Type": {"application/json"}}
+	for name, value := range d.Headers {
+		header.Set(name, value)
+	}
+	var text string
+	if !isJSON(header) && json.Unmarshal(d.Body, &text) == nil {
+		body = []byte(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, d.Method, d.Path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("method or path: %w", err)
+	}
+	r.RequestURI = d.Path
+	r.Header = header
+	if d.Key != "" {
+		r.Header.Set("Authorization", "Bearer "+d.Key)
+	}
+	return r, nil
+}
+
+func isJSON(header http.Header) bool {
+	kind, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	return err == nil && strings.HasSuffix(kind, "json")
+}
+
+// answerWriter keeps an answer.
+type answerWriter struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (w *answerWriter) Header() http.Header { return w.header }
+
+func (w *answerWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+}
+
+func (w *answerWriter) Write(p []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.body.Write(p)
+}
+
+// Flush is asked for by streams, and means nothing here.
+func (w *answerWriter) Flush() {}
+
+func (w *answerWriter) answer() directAnswer {
+	answer := directAnswer{Status: max(w.status, http.StatusOK), Headers: map[string]string{}, Body: w.body.String()}
+	for name, values := range w.header {
+		answer.Headers[name] = strings.Join(values, ", ")
+	}
+	if isJSON(w.header) && json.Valid(w.body.Bytes()) {
+		answer.Body = json.RawMessage(w.body.Bytes())
+	}
+	return answer
+}
