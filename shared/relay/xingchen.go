@@ -28,6 +28,8 @@ type Xingchen struct {
 	Heartbeat time.Duration
 	// Disconnect says what becomes of a stream whose client has left.
 	Disconnect Disconnect
+	// Output says in which way upstream streams texts.
+	Output Output
 	// Text asks for the answer's text in the outcome.
 	Text bool
 	// ParallelKeys are the errorMessageKeys, or errorNames, by which upstream refuses a user's
@@ -124,6 +126,7 @@ func (x Xingchen) stream(ctx context.Context, w http.ResponseWriter, r *http.Req
 // of one that ended well.
 func (x Xingchen) pass(r *http.Request, stream *upstream.Stream, out *output, mode Mode, outcome *Outcome) (last []byte, err error) {
 	var gone error
+	converter := newConverter(x.Output, mode)
 	for {
 		event, err := stream.Next()
 		if err != nil {
@@ -134,6 +137,7 @@ func (x Xingchen) pass(r *http.Request, stream *upstream.Stream, out *output, mo
 			outcome.glance(event.Data)
 		}
 		last = event.Data
+		event.Data = converter.convert(event.Data)
 		if x.Text {
 			outcome.words(content(event.Data, false), mode)
 		}

@@ -36,6 +36,11 @@ type Config struct {
 	// Disconnect says what becomes of a conversation whose client has left. Default: it is
 	// cancelled.
 	Disconnect relay.Disconnect
+	// Output says in which way Xingchen streams texts. Default: as it is asked.
+	Output relay.Output
+	// ParallelKeys are the words by which Xingchen refuses a user's second conversation; see
+	// [relay.Xingchen]. Default: aca.error.chat.parallel, which its documents do not name.
+	ParallelKeys []string
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 }
@@ -46,6 +51,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = 15 * time.Second
+	}
+	if c.ParallelKeys == nil {
+		c.ParallelKeys = []string{"aca.error.chat.parallel"}
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -79,7 +87,7 @@ func xingchenRoutes(cfg Config) []httpapi.Route {
 		return nil
 	}
 	x := xingchenHandler{
-		relay: relay.Xingchen{Client: cfg.Xingchen, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect, Text: cfg.EventText},
+		relay: relay.Xingchen{Client: cfg.Xingchen, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect, Text: cfg.EventText, Output: cfg.Output, ParallelKeys: cfg.ParallelKeys},
 		desk:  desk{cfg: cfg, budget: cfg.XingchenBudget, upstream: "xingchen"},
 	}
 	routes := []httpapi.Route{

@@ -10,16 +10,23 @@ import (
 	"xinghe/shared/xingchen"
 )
 
+// outputs are the words of XINGCHEN_STREAM_OUTPUT.
+var outputs = map[string]relay.Output{
+	"asked": relay.AsAsked, "cumulative": relay.AlwaysCumulative, "incremental": relay.AlwaysIncremental,
+}
+
 // drainLimit is how long a conversation whose client has left is read on, if it is.
 const drainLimit = 2 * time.Minute
 
 // FromEnv makes the clients from the variables of both services, of which at least one must
-// be configured, and reads XINGHE_ON_DISCONNECT and XINGHE_EVENT_TEXT. Budgets and events
-// are for the caller to add.
+// be configured, and reads XINGHE_ON_DISCONNECT, XINGHE_EVENT_TEXT, XINGCHEN_STREAM_OUTPUT
+// and XINGCHEN_PARALLEL_KEYS. Budgets and events are for the caller to add.
 func FromEnv(vars *env.Vars) Config {
 	cfg := Config{
 		Xingchen: xingchen.FromEnv(vars), Beebot: beebot.FromEnv(vars),
-		EventText: vars.Choice("XINGHE_EVENT_TEXT", "false", "true") == "true",
+		EventText:    vars.Choice("XINGHE_EVENT_TEXT", "false", "true") == "true",
+		Output:       outputs[vars.Choice("XINGCHEN_STREAM_OUTPUT", "asked", "cumulative", "incremental")],
+		ParallelKeys: vars.List("XINGCHEN_PARALLEL_KEYS"),
 	}
 	if vars.Choice("XINGHE_ON_DISCONNECT", "cancel", "drain") == "drain" {
 		cfg.Disconnect = relay.Disconnect{Drain: drainLimit}

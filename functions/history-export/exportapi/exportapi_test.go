@@ -34,14 +34,14 @@ func startNATS(t *testing.T) *server.Server {
 	return srv
 }
 
-func setup(t *testing.T, conn queue.ConnConfig) (*exportapi.API, http.Handler, *queue.Queue) {
+func setup(t *testing.T, conn queue.ConnConfig, timeout time.Duration) (*exportapi.API, http.Handler, *queue.Queue) {
 	t.Helper()
 	q, err := queue.Open(conn, queue.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(q.Close)
-	api, err := exportapi.New(exportapi.Config{Queue: q, Timeout: 2 * time.Second})
+	api, err := exportapi.New(exportapi.Config{Queue: q, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func do(handler http.Handler, method, path, body string) *httptest.ResponseRecor
 func TestAcceptedIsDurable(t *testing.T) {
 	t.Parallel()
 	srv := startNATS(t)
-	_, handler, q := setup(t, queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}})
+	_, handler, q := setup(t, queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}}, 10*time.Second)
 	if err := q.Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestAcceptedIsDurable(t *testing.T) {
 func TestRefusedLeavesNothing(t *testing.T) {
 	t.Parallel()
 	srv := startNATS(t)
-	_, handler, q := setup(t, queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}})
+	_, handler, q := setup(t, queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}}, 10*time.Second)
 	// Nobody has made the streams: no worker has ever run.
 	w := do(handler, "POST", "/v1/exports", spec)
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "not accepted") {
@@ -118,7 +118,7 @@ func TestRefusedLeavesNothing(t *testing.T) {
 
 func TestNATSDown(t *testing.T) {
 	t.Parallel()
-	_, handler, _ := setup(t, queue.ConnConfig{URL: "nats://127.0.0.1:9"})
+	_, handler, _ := setup(t, queue.ConnConfig{URL: "nats://127.0.0.1:9"}, 200*time.Millisecond)
 	for _, w := range []*httptest.ResponseRecorder{
 		do(handler, "POST", "/v1/exports", spec),
 		do(handler, "GET", "/v1/exports/exp_1", ""),
@@ -135,7 +135,7 @@ func TestNATSDown(t *testing.T) {
 func TestUnknownExport(t *testing.T) {
 	t.Parallel()
 	srv := startNATS(t)
-	_, handler, _ := setup(t, queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}})
+	_, handler, _ := setup(t, queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}}, 10*time.Second)
 	for _, id := range []string{"exp_nope", "exp nope", "a%2F..%2Fb", "%00"} {
 		if w := do(handler, "GET", "/v1/exports/"+strings.ReplaceAll(id, " ", "%20"), ""); w.Code != http.StatusNotFound {
 			t.Errorf("%q: %d %s", id, w.Code, w.Body)
@@ -146,7 +146,7 @@ func TestUnknownExport(t *testing.T) {
 func TestEventStartsTheSameExport(t *testing.T) {
 	t.Parallel()
 	srv := startNATS(t)
-	api, _, q := setup(t, queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}})
+	api, _, q := setup(t, queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}}, 10*time.Second)
 	if err := q.Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
