@@ -48,6 +48,8 @@ type output struct {
 func newOutput(w http.ResponseWriter, every time.Duration) *output {
 	o := &output{w: w, every: every}
 	if every > 0 {
+		o.mu.Lock() // the first tick may come before the timer has its name
+		defer o.mu.Unlock()
 		// Two ticks without a write are a silence of half the interval to all of it.
 		o.timer = time.AfterFunc(every/2, o.tick)
 	}

@@ -374,6 +374,10 @@ func TestAnotherWorkerGoesOn(t *testing.T) {
 	e := b.start([]string{"c"}, users)
 	<-reached
 	stop()
+	// As if the worker had been killed: a draft stays behind.
+	if err := os.WriteFile(filepath.Join(b.root, "nightly", e.ID, ".000007-0000.jsonl.X.draft"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if got, err := b.exports.Get(t.Context(), e.ID); err != nil || got.Value.State.Ended() {
 		t.Fatalf("the first worker has ended the export: %+v %v", got.Value, err)
 	}

@@ -7,11 +7,15 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/oklog/ulid/v2"
 )
+
+const draftSuffix = ".draft"
 
 // file is written under a name of its own and appears under its true one when it is whole
 // and on the disk.
@@ -31,7 +35,7 @@ func create(root *os.Root, place string) (*file, error) {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
 	// Two workers may write the same file at once, if one was given up too early.
-	draft := path.Join(path.Dir(place), "."+path.Base(place)+"."+ulid.Make().String()+".draft")
+	draft := path.Join(path.Dir(place), "."+path.Base(place)+"."+ulid.Make().String()+draftSuffix)
 	out, err := root.OpenFile(draft, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("create file: %w", err)
@@ -66,4 +70,18 @@ func (f *file) commit() error {
 func (f *file) abandon() {
 	_ = f.out.Close()
 	_ = f.root.Remove(f.draft)
+}
+
+// sweep removes what workers that were killed have left of a folder's files.
+func sweep(root *os.Root, folder string) error {
+	entries, err := fs.ReadDir(root.FS(), folder)
+	if err != nil {
+		return fmt.Errorf("sweep %s: %w", folder, err)
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); strings.HasPrefix(name, ".") && strings.HasSuffix(name, draftSuffix) {
+			err = errors.Join(err, root.Remove(path.Join(folder, name)))
+		}
+	}
+	return err
 }

@@ -172,6 +172,9 @@ func (w *Worker) finish(ctx context.Context, export jobs.Export, results map[int
 	if err := writeManifest(w.root, place, manifest); err != nil {
 		return export, err
 	}
+	if err := sweep(w.root, folder(export)); err != nil {
+		return export, err
+	}
 	ended := w.cfg.Now().UTC()
 	entry, err := w.exports.Modify(ctx, export.ID, func(e *jobs.Export) error {
 		if e.State.Ended() {
