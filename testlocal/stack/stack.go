@@ -26,6 +26,7 @@ import (
 	"xinghe/functions/character/characterapi"
 	"xinghe/functions/chat/chatapi"
 	"xinghe/functions/history-export/exportapi"
+	"xinghe/shared/budget"
 	"xinghe/shared/env"
 	"xinghe/shared/faas"
 	"xinghe/shared/httpapi"
@@ -45,6 +46,9 @@ type Config struct {
 	Log io.Writer
 	// Emulator overrides the emulator's settings.
 	Emulator emulator.Config
+	// Chat may change the chat function's configuration before it starts; nil leaves it as
+	// the variables have it. The emulator runs by then: s.EmulatorURL is set.
+	Chat func(s *Stack, cfg *chatapi.Config)
 }
 
 // Stack is the running system.
@@ -160,11 +164,12 @@ func (s *Stack) startEmulator(ctx context.Context, cfg Config) error {
 func (s *Stack) startWorkers(ctx context.Context, cfg Config) error {
 	vars := env.New(s.upstream(cfg))
 	client := xingchen.FromEnv(vars)
+	share := budget.FromEnv(vars, "XINGCHEN_RPS", "xingchen", vars.Secret("XINGCHEN_API_KEY"), s.queue, s.log)
 	if err := vars.Err(); err != nil {
 		return err
 	}
 	var err error
-	s.workers, err = export.New(export.Config{Queue: s.queue, Histories: client, Root: s.Exports})
+	s.workers, err = export.New(export.Config{Queue: s.queue, Histories: client, Budget: share, Root: s.Exports})
 	if err != nil {
 		return err
 	}
@@ -173,9 +178,14 @@ func (s *Stack) startWorkers(ctx context.Context, cfg Config) error {
 		return err
 	}
 	stopExports, stopUsers := s.run(ctx, s.workers.Run), s.run(ctx, users.Run)
+	stopShare := s.run(ctx, func(ctx context.Context) error {
+		share.Run(ctx)
+		return nil
+	})
 	s.stopWorkers = func() {
 		stopExports()
 		stopUsers()
+		stopShare()
 	}
 	return nil
 }
@@ -194,6 +204,9 @@ func (s *Stack) startFront(ctx context.Context, cfg Config) error {
 	s.stopFront = stopChat
 	if err := vars.Err(); err != nil {
 		return err
+	}
+	if cfg.Chat != nil {
+		cfg.Chat(s, &chat)
 	}
 	exports, err := exportapi.New(exportapi.Config{Queue: s.queue})
 	if err != nil {

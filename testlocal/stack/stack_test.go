@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"xinghe/functions/chat/chatapi"
 	"xinghe/shared/jobs"
 	"xinghe/testlocal/emulator"
 	"xinghe/testlocal/stack"
@@ -49,6 +50,12 @@ type bundle struct {
 // setup starts a stack on free ports, in a folder of its own; vars overrides variables.
 func setup(t *testing.T, vars map[string]string, emu emulator.Config) *bundle {
 	t.Helper()
+	return setupChat(t, vars, emu, nil)
+}
+
+// setupChat is setup with a chat function that is configured otherwise.
+func setupChat(t *testing.T, vars map[string]string, emu emulator.Config, configure func(*stack.Stack, *chatapi.Config)) *bundle {
+	t.Helper()
 	set := map[string]string{
 		"XINGHE_ADDR": "127.0.0.1:0", "XINGHE_EMULATOR_ADDR": "127.0.0.1:0", "XINGHE_NATS_ADDR": "127.0.0.1:0",
 		"XINGHE_DATA": t.TempDir(),
@@ -58,7 +65,7 @@ func setup(t *testing.T, vars map[string]string, emu emulator.Config) *bundle {
 		emu.Pace = emulator.NoPace
 	}
 	log := new(buffer)
-	s, err := stack.Start(t.Context(), stack.Config{Getenv: func(name string) string { return set[name] }, Log: log, Emulator: emu})
+	s, err := stack.Start(t.Context(), stack.Config{Getenv: func(name string) string { return set[name] }, Log: log, Emulator: emu, Chat: configure})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +77,14 @@ func setup(t *testing.T, vars map[string]string, emu emulator.Config) *bundle {
 		}
 	})
 	return b
+}
+
+// of is the same stack in another test, which is to fail.
+func (b *bundle) of(t *testing.T) *bundle {
+	t.Helper()
+	same := *b
+	same.t = t
+	return &same
 }
 
 // answer is a response read whole.
