@@ -54,4 +54,14 @@ func (a Attempt) Failure(err error) error {
 	return &NetworkError{Service: a.service, Op: a.op, Err: sign.RedactError(err), timeout: ok && timed.Timeout()}
 }
 
+// Broken is [Attempt.Failure] for an answer that had begun: what is no time-out is
+// [ErrTruncated] as well.
+func (a Attempt) Broken(err error) error {
+	failure := a.Failure(err)
+	if network, ok := errors.AsType[*NetworkError](failure); ok && !network.Timeout() {
+		return fmt.Errorf("%w: %w", ErrTruncated, failure)
+	}
+	return failure
+}
+
 func (a Attempt) wrap(err error) error { return fmt.Errorf("%s: %s: %w", a.service, a.op, err) }

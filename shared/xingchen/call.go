@@ -64,7 +64,7 @@ func (c *Client) Do(ctx context.Context, call Call) (*Answer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	body, err := c.service.ReadAll(resp)
 	if err != nil {
-		return nil, attempt.Failure(err)
+		return nil, attempt.Broken(err)
 	}
 	if err := c.check(call.Route, resp, body); err != nil {
 		return nil, err

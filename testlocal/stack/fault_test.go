@@ -53,7 +53,7 @@ type row [4]string
 
 var (
 	wellEnded = row{"frame*15 end", "200", "delta*5 done", "200"}
-	brokenOff = row{"frame*8 error upstream_truncated", "502 upstream_unavailable", "delta*3 error upstream_truncated", "502 upstream_truncated"}
+	brokenOff = row{"frame*8 error upstream_truncated", "502 upstream_truncated", "delta*3 error upstream_truncated", "502 upstream_truncated"}
 	failed    = row{"502 aca.error.system", "502 aca.error.system", "502 upstream_error", "502 upstream_error"}
 )
 
@@ -74,18 +74,18 @@ var faults = [...]struct {
 	{name: "502", rule: fault.Rule{Fault: fault.BadGateway}, seen: failed},
 	{name: "503", rule: fault.Rule{Fault: fault.Unavailable}, seen: failed},
 	{name: "refuse", rule: fault.Rule{Fault: fault.Refuse}, seen: all("502 upstream_unavailable")},
-	{name: "reset at 1", rule: fault.Rule{Fault: fault.Reset, AtFrame: 1}, seen: row{"502 upstream_truncated", "502 upstream_unavailable", "502 upstream_unavailable", "502 upstream_unavailable"}},
+	{name: "reset at 1", rule: fault.Rule{Fault: fault.Reset, AtFrame: 1}, seen: row{"502 upstream_truncated", "502 upstream_truncated", "502 upstream_unavailable", "502 upstream_unavailable"}},
 	{name: "reset at 9", rule: fault.Rule{Fault: fault.Reset, AtFrame: 9}, seen: brokenOff},
 	{name: "reset inside a frame", rule: fault.Rule{Fault: fault.Reset, AtByte: 7000}, seen: row{"frame*10 error upstream_truncated", "200", "delta*5 error upstream_truncated", "502 upstream_truncated"}},
-	{name: "half-close at 1", rule: fault.Rule{Fault: fault.HalfClose, AtFrame: 1}, seen: row{"502 upstream_truncated", "502 upstream_unavailable", "502 upstream_unavailable", "502 upstream_unavailable"}},
+	{name: "half-close at 1", rule: fault.Rule{Fault: fault.HalfClose, AtFrame: 1}, seen: row{"502 upstream_truncated", "502 upstream_truncated", "502 upstream_unavailable", "502 upstream_unavailable"}},
 	{name: "half-close at 9", rule: fault.Rule{Fault: fault.HalfClose, AtFrame: 9}, seen: brokenOff},
 	{name: "half-close inside a frame", rule: fault.Rule{Fault: fault.HalfClose, AtByte: 7000}, seen: row{"frame*10 error upstream_truncated", "200", "delta*5 error upstream_truncated", "502 upstream_truncated"}},
 	{name: "stall at 1", rule: fault.Rule{Fault: fault.Stall, AtFrame: 1}, seen: all("504 upstream_timeout")},
 	{name: "stall at 9", rule: fault.Rule{Fault: fault.Stall, AtFrame: 9}, seen: row{"frame*8 error upstream_timeout", "504 upstream_timeout", "delta*3 error upstream_timeout", "504 upstream_timeout"}},
 	{name: "stall inside a frame", rule: fault.Rule{Fault: fault.Stall, AtByte: 7000}, seen: row{"frame*10 error upstream_timeout", "200", "delta*5 error upstream_timeout", "504 upstream_timeout"}},
 	{name: "stall for a moment", rule: fault.Rule{Fault: fault.Stall, AtFrame: 9, Delay: 50 * time.Millisecond}},
-	{name: "cut", rule: fault.Rule{Fault: fault.Cut}, seen: row{"frame*15 error upstream_truncated", "502 upstream_unavailable", "delta*5 error upstream_truncated", "502 upstream_truncated"}},
-	{name: "cut at 1", rule: fault.Rule{Fault: fault.Cut, AtFrame: 1}, seen: row{"502 upstream_truncated", "502 upstream_unavailable", "502 upstream_truncated", "502 upstream_truncated"}},
+	{name: "cut", rule: fault.Rule{Fault: fault.Cut}, seen: row{"frame*15 error upstream_truncated", "502 upstream_truncated", "delta*5 error upstream_truncated", "502 upstream_truncated"}},
+	{name: "cut at 1", rule: fault.Rule{Fault: fault.Cut, AtFrame: 1}, seen: row{"502 upstream_truncated", "502 upstream_truncated", "502 upstream_truncated", "502 upstream_truncated"}},
 	{name: "cut at 9", rule: fault.Rule{Fault: fault.Cut, AtFrame: 9}, seen: brokenOff},
 	{name: "event-error at 1", rule: fault.Rule{Fault: fault.ErrorEvent}, seen: row{"error aca.error.system", "200", "502 upstream_error", "502 upstream_error"}},
 	{name: "event-error at 9", rule: fault.Rule{Fault: fault.ErrorEvent, AtFrame: 9}, seen: row{"frame*8 error aca.error.system", "200", "delta*3 error upstream_error", "502 upstream_error"}},
