@@ -85,8 +85,11 @@ func (e *Error) Kind() upstream.Kind {
 	if kind, ok := kindsByKey[strings.TrimPrefix(e.Key, keyPrefix)]; ok {
 		return kind
 	}
-	if words := strings.ToLower(e.Key + " " + e.Name); strings.Contains(words, "throttl") || strings.Contains(words, "parallel") {
+	switch words := strings.ToLower(e.Key + " " + e.Name); {
+	case strings.Contains(words, "throttl"), strings.Contains(words, "parallel"):
 		return upstream.KindThrottled
+	case strings.Contains(words, "invalid token"): // the gateway's own dialect has no key
+		return upstream.KindUnauthorized
 	}
 	if kind := kindOfCode(e.Code); kind != upstream.KindUnknown {
 		return kind

@@ -87,6 +87,10 @@ func TestErrorDialects(t *testing.T) {
 			status: 400, body: `{"success":false,"code":400,"errorMessage":"Invalid Token","errorMessageKey":"aca.error.invalid.token"}`,
 			want: xingchen.Error{Code: 400, Key: "aca.error.invalid.token", Message: "Invalid Token"}, kind: upstream.KindUnauthorized,
 		},
+		"a bad key in the gateway's words": {
+			status: 400, body: `{"errorCode":400,"errorName":"Invalid Token","httpStatusCode":400}`,
+			want: xingchen.Error{Code: 400, Name: "Invalid Token"}, kind: upstream.KindUnauthorized,
+		},
 		"status 401 without a body": {
 			status: 401, want: xingchen.Error{Message: "Unauthorized (no body)"}, kind: upstream.KindUnauthorized,
 		},
