@@ -11,7 +11,7 @@ import (
 )
 
 // New returns a logger that writes to w from the level on: debug, info, warn or error;
-// empty means info.
+// empty means info. Lines of several goroutines reach w one after another and whole.
 func New(w io.Writer, level string) (zerolog.Logger, error) {
 	if level == "" {
 		level = "info"
@@ -20,7 +20,7 @@ func New(w io.Writer, level string) (zerolog.Logger, error) {
 	if err != nil {
 		return zerolog.Nop(), fmt.Errorf("%q is no level: use debug, info, warn or error", level)
 	}
-	return zerolog.New(w).Level(parsed).Hook(timestamp{}), nil
+	return zerolog.New(zerolog.SyncWriter(w)).Level(parsed).Hook(timestamp{}), nil
 }
 
 // timestamp stamps each line without touching zerolog's global settings.
