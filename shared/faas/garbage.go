@@ -8,7 +8,7 @@ import (
 )
 
 // Headroom is the garbage, in bytes, that a function collects at a time.
-const Headroom = 32 << 20
+const Headroom = 56 << 20
 
 // BoundGarbage lets the heap grow by about headroom bytes between collections rather than
 // by its own size again: a small function collects seldom, and one that holds thousands of
@@ -23,12 +23,16 @@ var bounded sync.Once
 
 // bound sets the growth until the next collection, after which it is called again.
 func bound(headroom uint64) {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	if live[0].Value.Kind() != metrics.KindUint64 {
-		return
+	sizes := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(sizes)
+	var live uint64 // what the percentage is of
+	for _, size := range sizes {
+		if size.Value.Kind() != metrics.KindUint64 {
+			return
+		}
+		live += size.Value.Uint64()
 	}
-	percent := headroom * 100 / max(live[0].Value.Uint64(), 1<<20)
+	percent := headroom * 100 / max(live, 1<<20)
 	debug.SetGCPercent(int(min(max(percent, 25), 400)))
 	// An object that nobody holds is cleaned up by the next collection.
 	runtime.AddCleanup(new([64]byte), bound, headroom)

@@ -13,7 +13,7 @@ const (
 	// DefaultMaxEventBytes is the limit of a [Reader] that was given none.
 	DefaultMaxEventBytes = 8 << 20
 
-	firstBuffer   = 4 << 10  // what a reader begins with: most streams never need more
+	firstBuffer   = 1 << 10  // what a reader begins with: most streams never need more
 	busyBuffer    = 32 << 10 // what it grows to while reads fill it: then each read is a system call saved
 	pooledBuffer  = 64 << 10 // what Reset keeps
 	maxEmptyReads = 100      // then io.ErrNoProgress, as in bufio

@@ -85,7 +85,7 @@ var sharedTransport = &http.Transport{
 	ForceAttemptHTTP2:   true,
 	MaxIdleConns:        4096,
 	MaxIdleConnsPerHost: 4096,
-	ReadBufferSize:      16 << 10,
+	WriteBufferSize:     2 << 10, // requests are small, open streams many
 	IdleConnTimeout:     90 * time.Second,
 	TLSHandshakeTimeout: 5 * time.Second,
 	// Frames must not wait in a decompressor.

@@ -45,7 +45,7 @@ type Stream struct {
 	inspect     Inspect
 	body        io.ReadCloser
 	reader      *sse.Reader
-	idle        *time.Timer // cancels with ErrIdle; runs only while frames are waited for
+	idle        *idle // cancels with ErrIdle
 	idleTimeout time.Duration
 	mayEnd      bool
 	ended       atomic.Bool // the last frame has come, nothing more is read but by Close
@@ -62,7 +62,7 @@ func (s *Service) Open(req *http.Request, op string, refused Refused, inspect In
 	stream := &Stream{
 		attempt: s.attempt(req.Context(), own, op, func() { cancel(context.Canceled) }),
 		inspect: inspect, body: http.NoBody,
-		idle: time.AfterFunc(s.IdleTimeout, func() { cancel(ErrIdle) }), idleTimeout: s.IdleTimeout,
+		idle: watch(s.IdleTimeout, func() { cancel(ErrIdle) }), idleTimeout: s.IdleTimeout,
 	}
 	resp, err := s.Transport.RoundTrip(req.WithContext(own)) //nolint:bodyclose // closed by Close
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Service) Open(req *http.Request, op string, refused Refused, inspect In
 	}
 	stream.body, stream.Header = resp.Body, resp.Header
 	if resp.StatusCode == http.StatusOK && MediaType(resp.Header) == "text/event-stream" {
-		stream.idle.Stop()
+		stream.idle.end()
 		stream.reader = sse.NewReader(resp.Body, sse.ReaderConfig{MaxEventBytes: s.MaxResponseBytes})
 		return stream, nil
 	}
@@ -93,10 +93,10 @@ func (s *Stream) Next() (sse.Event, error) {
 		return sse.Event{}, io.EOF
 	}
 	for waiting := false; ; {
-		// The timer is not set for what is here already, nor again for what is skipped.
+		// Nothing is waited for if it is here already; what is skipped does not end the waiting.
 		if !waiting && !s.reader.Buffered() {
 			waiting = true
-			s.idle.Reset(s.idleTimeout)
+			s.idle.begin()
 		}
 		event, err := s.reader.Next()
 		if err != nil {
@@ -109,7 +109,9 @@ func (s *Stream) Next() (sse.Event, error) {
 		if verdict == Skip {
 			continue
 		}
-		s.idle.Stop() // before Close may see the end and set it for itself
+		if waiting {
+			s.idle.end() // before Close may see the end and begin to wait itself
+		}
 		s.mayEnd = s.mayEnd || verdict == MayEnd
 		s.ended.Store(verdict == Last)
 		return event, nil
@@ -140,10 +142,10 @@ func (s *Stream) Close() error {
 		if s.ended.Load() {
 			// What follows the last frame, usually nothing, goes past the reader: the last frame
 			// may still be in use there.
-			s.idle.Reset(drainTimeout)
+			s.idle.restart(drainTimeout)
 			_, _ = io.Copy(io.Discard, s.body)
 		}
-		s.idle.Stop()
+		s.idle.stop()
 		s.attempt.End()
 		s.closeErr = s.body.Close()
 	})
