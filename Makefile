@@ -27,7 +27,7 @@ demo: ## walk through the whole system once
 	go run ./testlocal demo
 
 soak: ## run the long tests: large exports and many streams
-	XINGHE_SOAK=1 go test -count=1 -timeout 30m -run 'Soak' -v ./testlocal/...
+	XINGHE_SOAK=1 go test -count=1 -timeout 30m -run 'Soak' -v ./testlocal/... ./workers/...
 
 ci: ## run everything that a change must pass
 	.ci/run

@@ -24,7 +24,7 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("exit %d: %s%s", code, &stdout, &stderr)
 	}
 	for _, line := range []string{
-		`(?m)^ok character$`, `(?m)^ok chat$`, `(?m)^ok beebot$`, `(?m)^ok export$`,
+		`(?m)^ok character$`, `(?m)^ok chat$`, `(?m)^ok beebot$`, `(?m)^ok rating$`, `(?m)^ok image$`, `(?m)^ok export$`,
 		`(?m)^file \S+ rows=3 sha256=[0-9a-f]{64}$`, `(?m)^  \{"messageId":`, `吾姓关名羽`,
 	} {
 		if !regexp.MustCompile(line).Match(stdout.Bytes()) {

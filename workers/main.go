@@ -9,8 +9,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -22,14 +22,21 @@ import (
 	"xinghe/shared/env"
 	"xinghe/shared/logs"
 	"xinghe/shared/queue"
+	"xinghe/shared/sink"
 	"xinghe/shared/xingchen"
 	"xinghe/workers/directory"
 	"xinghe/workers/export"
+	"xinghe/workers/image"
+	"xinghe/workers/rating"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if os.Getenv("GOGC") == "" {
+		// Workers hold few and large buffers: half the usual surplus costs them next to no time.
+		debug.SetGCPercent(50)
+	}
 	if err := run(ctx, os.Getenv, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -42,11 +49,23 @@ type worker interface {
 	Close() error
 }
 
-// build makes a worker from the variables that it needs.
-type build func(vars *env.Vars, q *queue.Queue, log zerolog.Logger) (worker, error)
+// base is what workers are made from. All of a process share one client, one budget and one
+// sink.
+type base struct {
+	vars     *env.Vars
+	queue    *queue.Queue
+	xingchen *xingchen.Client // nil if it is not configured
+	budget   *budget.Budget
+	sink     func() sink.Sink // nil if it is not configured well, which has been noted
+}
+
+// build makes a worker, or none after it has noted what it lacks.
+type build func(base) (worker, error)
 
 var kinds = map[string]build{
 	"export":    newExport,
+	"image":     newImage,
+	"rating":    newRating,
 	"directory": newDirectory,
 }
 
@@ -61,7 +80,12 @@ func run(ctx context.Context, getenv func(string) string, stdout io.Writer) erro
 		return err
 	}
 	defer q.Close()
-	workers, err := assemble(vars, q, log)
+	share := budget.FromEnv(vars, "XINGCHEN_RPS", "xingchen", vars.Secret("XINGCHEN_API_KEY"), q, log)
+	workers, err := assemble(base{
+		vars: vars, queue: q, xingchen: xingchen.FromEnv(vars), budget: share,
+		// Credentials of a bucket are looked up for as long as the process lives.
+		sink: sync.OnceValue(func() sink.Sink { return sink.FromEnv(context.WithoutCancel(ctx), vars) }),
+	})
 	defer func() {
 		for _, w := range workers {
 			_ = w.Close()
@@ -77,6 +101,12 @@ func run(ctx context.Context, getenv func(string) string, stdout io.Writer) erro
 	if err := topology(ctx, q); err != nil {
 		return err
 	}
+	// The share is given back after the workers have drained.
+	leased, release := context.WithCancel(context.WithoutCancel(ctx))
+	var lease sync.WaitGroup
+	lease.Go(func() { share.Run(leased) })
+	defer lease.Wait()
+	defer release()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, w := range workers {
 		group.Go(func() error { return w.Run(ctx) })
@@ -101,8 +131,8 @@ func topology(ctx context.Context, q *queue.Queue) error {
 	}
 }
 
-func assemble(vars *env.Vars, q *queue.Queue, log zerolog.Logger) ([]worker, error) {
-	names := vars.List("XINGHE_WORKERS")
+func assemble(b base) ([]worker, error) {
+	names := b.vars.List("XINGHE_WORKERS")
 	if len(names) == 0 {
 		for name := range kinds {
 			names = append(names, name)
@@ -114,50 +144,56 @@ func assemble(vars *env.Vars, q *queue.Queue, log zerolog.Logger) ([]worker, err
 	for _, name := range names {
 		build, ok := kinds[name]
 		if !ok {
-			vars.Fault("XINGHE_WORKERS", fmt.Errorf("%q is no kind of worker", name))
+			b.vars.Fault("XINGHE_WORKERS", fmt.Errorf("%q is no kind of worker", name))
 			continue
 		}
-		w, err := build(vars, q, log)
+		w, err := build(b)
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
-		workers = append(workers, w)
+		if w != nil { // what it lacks has been noted
+			workers = append(workers, w)
+		}
 	}
 	return workers, errors.Join(faults...)
 }
 
-func newExport(vars *env.Vars, q *queue.Queue, log zerolog.Logger) (worker, error) {
-	client := xingchen.FromEnv(vars)
-	if client == nil {
-		vars.Fault("XINGCHEN_API_KEY", errors.New("missing: exports read from Xingchen"))
+func newExport(b base) (worker, error) {
+	if !b.wants("exports read from it") {
 		return nil, nil
 	}
-	kind, root, _ := strings.Cut(vars.String("XINGHE_SINK", "folder:exports"), ":")
-	if kind != "folder" || root == "" {
-		vars.Fault("XINGHE_SINK", errors.New("want folder:<path>"))
+	return export.New(export.Config{
+		Queue: b.queue, Histories: b.xingchen, Characters: b.xingchen, Budget: b.budget, Sink: b.sink(),
+		Windows: b.vars.Int("XINGHE_EXPORT_WINDOWS", 0, 0), PartBytes: int64(b.vars.Int("XINGHE_EXPORT_PART_BYTES", 0, 0)),
+	})
+}
+
+func newImage(b base) (worker, error) {
+	cfg := image.FromEnv(b.vars)
+	if !b.wants("pictures come from it") {
 		return nil, nil
 	}
-	share := budget.FromEnv(vars, "XINGCHEN_RPS", "xingchen", vars.Secret("XINGCHEN_API_KEY"), q, log)
-	w, err := export.New(export.Config{Queue: q, Histories: client, Budget: share, Root: root})
-	return budgeted{worker: w, share: share}, err
+	cfg.Queue, cfg.Pictures, cfg.Sink, cfg.Budget = b.queue, b.xingchen, b.sink(), b.budget
+	return image.New(cfg)
 }
 
-// budgeted keeps a worker's share of a budget while it runs.
-type budgeted struct {
-	worker
-	share *budget.Budget
+func newRating(b base) (worker, error) {
+	if b.xingchen == nil {
+		b.vars.Fault("XINGCHEN_API_KEY", errors.New("missing: ratings go to it"))
+		return nil, nil
+	}
+	return rating.New(rating.Config{Queue: b.queue, Rater: b.xingchen, Budget: b.budget})
 }
 
-func (b budgeted) Run(ctx context.Context) error {
-	leased, release := context.WithCancel(context.WithoutCancel(ctx))
-	var lease sync.WaitGroup
-	lease.Go(func() { b.share.Run(leased) })
-	defer lease.Wait()
-	defer release() // after the worker has drained
-	return b.worker.Run(ctx)
+func newDirectory(b base) (worker, error) {
+	return directory.New(directory.Config{Queue: b.queue})
 }
 
-func newDirectory(_ *env.Vars, q *queue.Queue, _ zerolog.Logger) (worker, error) {
-	return directory.New(directory.Config{Queue: q})
+// wants notes what a worker lacks that brings files from Xingchen to the sink.
+func (b base) wants(purpose string) bool {
+	if b.xingchen == nil {
+		b.vars.Fault("XINGCHEN_API_KEY", errors.New("missing: "+purpose))
+	}
+	return b.xingchen != nil && b.sink() != nil
 }

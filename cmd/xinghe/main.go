@@ -1,144 +1,149 @@
-// The command line of users and operators: exports, against any deployment.
+// The command line of users and operators, against any deployment.
 //
-//	xinghe export start [-wait] SPEC.json    start an export; - reads standard input
-//	xinghe export show ID                    print the state of one
+//	xinghe export start --wait SPEC.json    start an export and follow it to its end
+//	xinghe export verify ID                 read an export again and prove it
+//	xinghe help                             show all commands
 //
-// XINGHE_URL is the address of the history-export function, XINGHE_KEY the key. Each answer
-// is one line of JSON. Exit codes: 0 done or under way, 1 failed, 2 usage, 3 partial.
+// --url or XINGHE_URL is the address of the functions, XINGHE_KEY or XINGHE_KEY_FILE holds
+// the key. On a terminal answers are made for reading, elsewhere each is one line of JSON.
+// Exit codes: 0 done or under way, 1 failed, 2 usage, 3 partial.
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
-	"time"
+	"syscall"
+
+	"github.com/spf13/cobra"
 
 	"xinghe/shared/env"
-	"xinghe/shared/jobs"
 	"xinghe/shared/sign"
 )
 
-const usage = `usage:
-  xinghe export start [-wait] SPEC.json    start an export; - reads standard input
-  xinghe export show ID                    print the state of one
-
-XINGHE_URL is the address of the history-export function, XINGHE_KEY the key.
-`
-
-// pollEvery is how often a waiting command asks.
-const pollEvery = 500 * time.Millisecond
-
-// errUsage has been explained already.
-var errUsage = errors.New("usage")
+// The exit codes.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitPartial = 3
+)
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
+// run carries out one command and returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	vars := env.New(getenv)
-	c := client{url: vars.URL("XINGHE_URL", "http://127.0.0.1:8787"), key: vars.Secret("XINGHE_KEY"), out: stdout}
-	err := vars.Err()
-	var state jobs.State
+	c := newClient()
+	defer c.close()
+	root := newRootCommand(c, getenv) //nolint:contextcheck // ExecuteContext hands it to the commands
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
 	if err == nil {
-		state, err = c.command(ctx, args, stdin, stderr)
+		return exitDone
 	}
-	switch {
-	case errors.Is(err, errUsage):
-		_, _ = fmt.Fprint(stderr, usage)
-		return 2
-	case err != nil:
-		_, _ = fmt.Fprintln(stderr, sign.RedactError(err))
-		return 1
-	case state == jobs.StatePartial:
-		return 3
-	case state == jobs.StateFailed, state == jobs.StateCancelled:
-		return 1
+	if ctx.Err() != nil {
+		err = errors.New("interrupted; what the deployment has accepted goes on")
 	}
-	return 0
+	outcome, ok := errors.AsType[*outcomeError](err)
+	if !ok {
+		outcome = &outcomeError{code: exitFailed, err: err}
+	}
+	if outcome.err != nil {
+		_, _ = fmt.Fprintln(stderr, "xinghe:", sign.RedactError(err))
+	}
+	return outcome.code
 }
 
-type client struct {
-	url string
-	key sign.Secret
-	out io.Writer
+func newRootCommand(c *client, getenv func(string) string) *cobra.Command {
+	root := newGroup("xinghe", "Exports, ratings and pictures of a Xinghe deployment")
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
+	address := root.PersistentFlags().String("url", "", "address of the functions (default XINGHE_URL, or http://127.0.0.1:8787)")
+	keyFile := root.PersistentFlags().String("key-file", "", "file that holds the key (default XINGHE_KEY, or the file XINGHE_KEY_FILE)")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		vars := env.New(flagged(getenv, *address, *keyFile))
+		c.address, c.key = vars.URL("XINGHE_URL", "http://127.0.0.1:8787"), vars.Secret("XINGHE_KEY")
+		return usageError(vars.Err())
+	}
+	root.AddCommand(newExportCommand(c))
+	root.AddCommand(newRateCommand(c))
+	root.AddCommand(newImageCommand(c))
+	root.AddCommand(newDeadLettersCommand(getenv))
+	return root
 }
 
-func (c client) command(ctx context.Context, args []string, stdin io.Reader, stderr io.Writer) (jobs.State, error) {
-	if len(args) < 2 || args[0] != "export" {
-		return "", errUsage
-	}
-	flags := flag.NewFlagSet("xinghe export", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	wait := flags.Bool("wait", false, "wait for the export's end")
-	if flags.Parse(args[2:]) != nil || flags.NArg() != 1 {
-		return "", errUsage
-	}
-	switch args[1] {
-	case "start":
-		return c.start(ctx, flags.Arg(0), stdin, *wait)
-	case "show":
-		export, err := c.call(ctx, http.MethodGet, "/v1/exports/"+url.PathEscape(flags.Arg(0)), nil)
-		return export.State, err
-	}
-	return "", errUsage
-}
-
-func (c client) start(ctx context.Context, path string, stdin io.Reader, wait bool) (jobs.State, error) {
-	spec, err := io.ReadAll(stdin)
-	if path != "-" {
-		spec, err = os.ReadFile(path)
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the spec: %w", err)
-	}
-	export, err := c.call(ctx, http.MethodPost, "/v1/exports", spec)
-	for wait && err == nil && !export.State.Ended() {
-		select {
-		case <-time.After(pollEvery):
-		case <-ctx.Done():
-			return "", ctx.Err()
+// flagged puts flags in the place of the variables that they stand for.
+func flagged(getenv func(string) string, address, keyFile string) func(string) string {
+	return func(name string) string {
+		switch {
+		case name == "XINGHE_URL" && address != "":
+			return address
+		case name == "XINGHE_KEY" && keyFile != "":
+			return ""
+		case name == "XINGHE_KEY_FILE" && keyFile != "":
+			return keyFile
 		}
-		export, err = c.call(ctx, http.MethodGet, "/v1/exports/"+export.ID, nil)
+		return getenv(name)
 	}
-	return export.State, err
 }
 
-// call makes a request and prints its answer as one line.
-func (c client) call(ctx context.Context, method, path string, body []byte) (jobs.Export, error) {
-	var export jobs.Export
-	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
-	if err != nil {
-		return export, err
+// newGroup is a command that only has others below it.
+func newGroup(use, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError(fmt.Errorf("%s: there is no command %q; see %[1]s --help", cmd.CommandPath(), args[0]))
+			}
+			cmd.SetOut(cmd.ErrOrStderr())
+			return errors.Join(cmd.Help(), usageError(fmt.Errorf("%s: which command?", cmd.CommandPath())))
+		},
+		Args: cobra.ArbitraryArgs,
 	}
-	req.Header.Set("Authorization", "Bearer "+c.key.Reveal())
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return export, err
+}
+
+// exactly wants as many arguments as a command's use line names.
+func exactly(count int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != count {
+			return usageError(fmt.Errorf("usage: %s", cmd.UseLine()))
+		}
+		return nil
 	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return export, fmt.Errorf("read the answer: %w", err)
+}
+
+// outcomeError ends a command with an exit code of its own. Without err everything has been
+// said already.
+type outcomeError struct {
+	code int
+	err  error
+}
+
+func (e *outcomeError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
 	}
-	if resp.StatusCode >= http.StatusBadRequest {
-		return export, fmt.Errorf("%s: %s", resp.Status, bytes.TrimSpace(answer))
+	return e.err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *outcomeError) Unwrap() error { return e.err }
+
+// usageError says that a command was called in a wrong way; nil stays nil.
+func usageError(err error) error {
+	if err == nil {
+		return nil
 	}
-	if err := json.Unmarshal(answer, &export); err != nil {
-		return export, fmt.Errorf("decode the answer: %w", err)
-	}
-	_, err = c.out.Write(append(bytes.TrimSpace(answer), '\n'))
-	return export, err
+	return &outcomeError{code: exitUsage, err: err}
 }

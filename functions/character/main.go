@@ -9,18 +9,37 @@ import (
 
 	"xinghe/functions/character/characterapi"
 	"xinghe/shared/env"
+	"xinghe/shared/events"
 	"xinghe/shared/faas"
 	"xinghe/shared/httpapi"
-	"xinghe/shared/xingchen"
+	"xinghe/shared/queue"
 )
 
 func main() { os.Exit(faas.Main(os.Getenv, os.Stdout, os.Stderr, build)) }
 
 func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
-	client := xingchen.FromEnv(vars)
-	if client == nil {
+	front := httpapi.FromEnv(vars, logger)
+	characters := characterapi.FromEnv(vars)
+	if characters.Client == nil {
 		vars.Fault("XINGCHEN_API_KEY", errors.New("missing"))
 	}
-	handler, err := httpapi.New(httpapi.FromEnv(vars, logger), characterapi.Routes(client)...)
-	return faas.Function{HTTP: handler, Event: faas.Direct(handler, nil)}, err
+	stop := func() {}
+	// Characters are managed without NATS; nobody hears of changes then.
+	if vars.String("NATS_URL", "") != "" {
+		q, err := queue.Open(queue.FromEnv(vars, "xinghe-character", logger), queue.Config{})
+		if err != nil {
+			return faas.Function{}, err
+		}
+		characters.Events, err = events.New(events.Config{Queue: q, Source: characterapi.Source, Logger: logger})
+		if err != nil {
+			q.Close()
+			return faas.Function{}, err
+		}
+		stop = func() {
+			characters.Events.Close()
+			q.Close()
+		}
+	}
+	handler, err := httpapi.New(front, characterapi.Routes(characters)...)
+	return faas.Function{HTTP: handler, Event: faas.Direct(handler, nil), Close: stop}, err
 }

@@ -4,14 +4,18 @@ package main
 import (
 	"context"
 	"os"
+	"slices"
 
 	"github.com/rs/zerolog"
 
 	"xinghe/functions/chat/chatapi"
+	"xinghe/functions/chat/messageapi"
 	"xinghe/shared/env"
 	"xinghe/shared/faas"
 	"xinghe/shared/httpapi"
+	"xinghe/shared/idempotency"
 	"xinghe/shared/queue"
+	"xinghe/shared/sink"
 )
 
 func main() { os.Exit(faas.Main(os.Getenv, os.Stdout, os.Stderr, build)) }
@@ -19,19 +23,30 @@ func main() { os.Exit(faas.Main(os.Getenv, os.Stdout, os.Stderr, build)) }
 func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
 	front := httpapi.FromEnv(vars, logger)
 	chat := chatapi.FromEnv(vars)
-	// Chat answers without NATS; what it tells and shares by it is left out then.
+	// Chat answers without NATS; what it tells and shares by it is left out then, and so are
+	// ratings and pictures, which are jobs.
 	var q *queue.Queue
+	var jobs []httpapi.Route
 	if vars.String("NATS_URL", "") != "" {
 		var err error
 		if q, err = queue.Open(queue.FromEnv(vars, "xinghe-chat", logger), queue.Config{}); err != nil {
 			return faas.Function{}, err
 		}
+		if front.Replays, err = idempotency.New(idempotency.FromEnv(vars, q)); err != nil {
+			return faas.Function{}, err
+		}
+		// Credentials of a bucket are looked up for as long as the function lives.
+		messages, err := messageapi.New(messageapi.Config{Queue: q, Sink: sink.FromEnv(context.Background(), vars)})
+		if err != nil {
+			return faas.Function{}, err
+		}
+		jobs = messages.Routes()
 	}
 	stop, err := chat.Attach(context.Background(), vars, q, logger)
 	if err != nil {
 		return faas.Function{}, err
 	}
-	handler, err := httpapi.New(front, chatapi.Routes(chat)...)
+	handler, err := httpapi.New(front, slices.Concat(chatapi.Routes(chat), jobs)...)
 	return faas.Function{HTTP: handler, Event: faas.Direct(handler, nil), Close: func() {
 		stop()
 		if q != nil {

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/rs/zerolog"
@@ -10,7 +11,9 @@ import (
 	"xinghe/shared/env"
 	"xinghe/shared/faas"
 	"xinghe/shared/httpapi"
+	"xinghe/shared/idempotency"
 	"xinghe/shared/queue"
+	"xinghe/shared/sink"
 )
 
 func main() { os.Exit(faas.Main(os.Getenv, os.Stdout, os.Stderr, build)) }
@@ -21,7 +24,13 @@ func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
 	if err != nil {
 		return faas.Function{}, err
 	}
-	api, err := exportapi.New(exportapi.Config{Queue: q})
+	replays, err := idempotency.New(idempotency.FromEnv(vars, q))
+	if err != nil {
+		return faas.Function{}, err
+	}
+	cfg.Replays, cfg.Ready = replays, replays.Ready
+	// Credentials of a bucket are looked up for as long as the function lives.
+	api, err := exportapi.New(exportapi.Config{Queue: q, Sink: sink.FromEnv(context.Background(), vars)})
 	if err != nil {
 		return faas.Function{}, err
 	}

@@ -157,6 +157,7 @@ func (b *Budget) Wait(ctx context.Context, class Class) (waited time.Duration, e
 		return 0, nil
 	}
 	if class == Chat {
+		b.relieve(now)
 		if wait := b.estimate(now); wait > b.cfg.MaxWait {
 			b.kick()
 			b.mu.Unlock()
@@ -293,12 +294,21 @@ func (b *Budget) refill(now time.Duration) {
 // one can.
 func (b *Budget) dispatch(now time.Duration) {
 	b.refill(now)
+	if len(b.queues[Chat]) > 0 {
+		b.relieve(now)
+	}
 	for b.pop(now) {
 	}
 	for class := range classes {
 		b.meters[class].queued(now, len(b.queues[class]) > 0)
 	}
 	at, ok := b.next(now)
+	if l := b.lease; l != nil && l.held && len(b.queues[Chat]) > 0 {
+		relief := l.doubtful() + 1
+		if !ok || relief < at {
+			at, ok = relief, true
+		}
+	}
 	switch {
 	case !ok && b.timer != nil:
 		b.timer.Stop()

@@ -44,10 +44,12 @@
 //   - what a new member does before it knows of the others: chat only, at Rate·Share, usually
 //     for some milliseconds; bulk work waits for up to 2 intervals.
 //
-// Without NATS a member goes on with the smaller of its last share and Rate·Share. A member
-// that dies returns its share after 3 intervals, one whose Run ends at once, and so does one
-// that was frozen: it has no right to its share any more when it wakes up, and claims anew.
-// If members have different rates, the smallest one holds.
+// Without NATS a member goes on with the smaller of its last share and Rate·Share; if chat has
+// to wait, with what chat would be given by what was last known, also at most Rate·Share, from
+// 1.5 intervals after its last record on. A member that dies returns its share after 3
+// intervals, one whose Run ends at once, and so does one that was frozen: it has no right to
+// its share any more when it wakes up, and claims anew. If members have different rates, the
+// smallest one holds.
 //
 // # What it does not do
 //

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
+	"xinghe/shared/queue"
 )
 
 // shared waits until all members know of one another and the rate is divided as want says,
@@ -142,7 +142,7 @@ func TestWithoutNATS(t *testing.T) {
 	t.Run("FromTheStart", func(t *testing.T) {
 		t.Parallel()
 		b := newBroker(t)
-		b.stop()
+		b.Stop()
 		m := b.join(t, Config{Share: 0.4})
 		if _, err := m.Wait(t.Context(), Chat); err != nil {
 			t.Error(err)
@@ -162,7 +162,7 @@ func TestWithoutNATS(t *testing.T) {
 		one.load(t, Bulk, 2)
 		two.load(t, Bulk, 2)
 		shared(t, []float64{25, 25}, one, two)
-		b.stop()
+		b.Stop()
 		eventually(t, func() string {
 			first, second := one.State(), two.State()
 			if first.Members+second.Members > 0 || math.Abs(first.Rate-25) > 2 || second.Rate != 10 {
@@ -170,9 +170,84 @@ func TestWithoutNATS(t *testing.T) {
 			}
 			return ""
 		})
-		b.start(t)
+		b.Start()
 		shared(t, []float64{25, 25}, one, two)
 	})
+}
+
+// hog is a member whose bulk work takes the whole rate and gives nothing back, or which does
+// nothing.
+type hog struct{ takes atomic.Bool }
+
+func (b *broker) newHog(tb testing.TB, interval time.Duration) *hog {
+	tb.Helper()
+	store, err := queue.OpenStore[record](b.queue(tb), Bucket, queue.StoreConfig{TTL: recordTTL})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h := &hog{}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for n := uint64(1); ctx.Err() == nil; n++ {
+			rec := record{Rate: 50, Claim: 1, Write: n}
+			if h.takes.Load() {
+				rec.Bulk, rec.Claim = 50, 50
+			}
+			_, _ = store.Put(ctx, "test.hog", rec) // fails without NATS
+			select {
+			case <-time.After(interval / 5):
+			case <-ctx.Done():
+			}
+		}
+	}()
+	tb.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return h
+}
+
+// Chat answers also if NATS goes away just while this member waits for others to give way.
+func TestNATSDiesWhileOthersAreToGiveWay(t *testing.T) {
+	t.Parallel()
+	for name, joins := range map[string]bool{"NewMember": true, "IdleMember": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBroker(t)
+			const interval = 2 * time.Second
+			hog := b.newHog(t, interval)
+			hog.takes.Store(joins)
+			m := b.join(t, Config{Interval: interval, MaxWait: 2 * interval}) // less than 3 intervals in all
+			eventually(t, func() string {
+				if s := m.State(); s.Members != 2 || !joins && s.Rate < 20 {
+					return fmt.Sprintf("%+v", s)
+				}
+				return ""
+			})
+			hog.takes.Store(true)
+			eventually(t, func() string {
+				if s := m.State(); s.Members != 2 || s.Rate > 1 {
+					return fmt.Sprintf("%+v", s)
+				}
+				return ""
+			})
+			b.Stop()
+			answers := make(chan error, 20)
+			for range cap(answers) {
+				go func() {
+					_, err := m.Wait(t.Context(), Chat)
+					answers <- err
+				}()
+			}
+			for range cap(answers) {
+				if err := <-answers; err != nil {
+					t.Errorf("chat without NATS: %v, %+v", err, m.State())
+				}
+			}
+		})
+	}
 }
 
 func TestTheBucketVanishes(t *testing.T) {
@@ -180,16 +255,7 @@ func TestTheBucketVanishes(t *testing.T) {
 	b := newBroker(t)
 	one, two := b.join(t, Config{}), b.join(t, Config{})
 	shared(t, []float64{25, 25}, one, two)
-	nc, err := nats.Connect("", nats.InProcessServer(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := js.DeleteKeyValue(t.Context(), Bucket); err != nil {
+	if err := b.JetStream().DeleteKeyValue(t.Context(), Bucket); err != nil {
 		t.Fatal(err)
 	}
 	one.load(t, Bulk, 2)

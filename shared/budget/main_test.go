@@ -3,17 +3,15 @@ package budget
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"xinghe/shared/queue"
+	"xinghe/testlocal/natstest"
 )
 
 func TestMain(m *testing.M) {
@@ -27,52 +25,18 @@ func TestMain(m *testing.M) {
 
 const patience = 20 * time.Second
 
-// broker is a NATS server in this process that can be stopped and started again over the
-// same store.
-type broker struct {
-	dir string
-	srv atomic.Pointer[server.Server]
-}
+// broker is a NATS server in this process.
+type broker struct{ *natstest.Server }
 
 func newBroker(tb testing.TB) *broker {
 	tb.Helper()
-	b := &broker{dir: tb.TempDir()}
-	b.start(tb)
-	tb.Cleanup(b.stop)
-	return b
-}
-
-func (b *broker) start(tb testing.TB) {
-	tb.Helper()
-	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: b.dir, NoLog: true, NoSigs: true})
-	if err != nil {
-		tb.Fatalf("make server: %v", err)
-	}
-	srv.Start()
-	b.srv.Store(srv)
-}
-
-func (b *broker) stop() {
-	if srv := b.srv.Swap(nil); srv != nil {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	}
-}
-
-func (b *broker) InProcessConn() (net.Conn, error) {
-	srv := b.srv.Load()
-	if srv == nil {
-		return nil, nats.ErrNoServers
-	}
-	return srv.InProcessConn()
+	return &broker{natstest.New(tb)}
 }
 
 // queue is a queue over a connection of its own, as another process would have it.
 func (b *broker) queue(tb testing.TB) *queue.Queue {
 	tb.Helper()
-	q, err := queue.Open(queue.ConnConfig{Options: []nats.Option{
-		nats.InProcessServer(b), nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(0, 0),
-	}}, queue.Config{})
+	q, err := queue.Open(queue.ConnConfig{Options: b.Options()}, queue.Config{})
 	if err != nil {
 		tb.Fatal(err)
 	}

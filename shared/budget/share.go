@@ -136,3 +136,22 @@ func (b *Budget) release() {
 	b.lease.held = false
 	b.setShare(min(max(b.share, b.lease.target), b.own()))
 }
+
+// relieve is for chat that has to wait: if this member's record has not come back in time,
+// the others may not hear that it needs more. Then it takes what chat would be given by what
+// was last known, up to its own rate.
+func (b *Budget) relieve(now time.Duration) {
+	l := b.lease
+	if l == nil || l.held && now <= l.doubtful() {
+		return
+	}
+	if l.held {
+		b.release()
+	}
+	if share := min(l.prospect, b.own()); share > b.share {
+		b.setShare(share)
+	}
+}
+
+// doubtful is when a share has not been renewed in time, though it is not lost yet.
+func (l *lease) doubtful() time.Duration { return l.until - l.ttl + l.overdue }

@@ -4,44 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"xinghe/shared/directory"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
+	"xinghe/testlocal/natstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var noon = time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
 
-// open starts a NATS server inside this process and returns a queue on it.
-func open(dir string) (q *queue.Queue, stop func(), err error) {
-	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true})
-	if err != nil {
-		return nil, nil, err
-	}
-	srv.Start()
-	q, err = queue.Open(queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}}, queue.Config{})
-	return q, func() { q.Close(); srv.Shutdown(); srv.WaitForShutdown() }, err
-}
-
 func setup(t *testing.T) (*directory.Directory, *queue.Queue) {
 	t.Helper()
-	q, stop, err := open(t.TempDir())
+	q, err := queue.New(natstest.New(t).JetStream(), queue.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(stop)
 	d, err := directory.Open(q)
 	if err != nil {
 		t.Fatal(err)
@@ -195,16 +181,13 @@ func TestContextEndsTheList(t *testing.T) {
 }
 
 func Example() {
-	dir, err := os.MkdirTemp("", "directory-example-")
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	q, stop, err := open(dir)
-	if err != nil {
-		panic(err)
-	}
+	srv, stop := natstest.Example()
 	defer stop()
+	q, err := queue.Open(queue.ConnConfig{Options: srv.Options()}, queue.Config{})
+	if err != nil {
+		panic(err)
+	}
+	defer q.Close()
 	ctx := context.Background()
 
 	d, err := directory.Open(q)

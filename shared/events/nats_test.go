@@ -6,60 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"xinghe/shared/events"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
+	"xinghe/testlocal/natstest"
 )
-
-// broker is a NATS server in this process that can be stopped and started again over the
-// same store.
-type broker struct {
-	dir string
-	srv atomic.Pointer[server.Server]
-}
-
-func newBroker(tb testing.TB) *broker {
-	tb.Helper()
-	b := &broker{dir: tb.TempDir()}
-	b.start(tb)
-	tb.Cleanup(b.stop)
-	return b
-}
-
-func (b *broker) start(tb testing.TB) {
-	tb.Helper()
-	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: b.dir, NoLog: true, NoSigs: true})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	srv.Start()
-	b.srv.Store(srv)
-}
-
-func (b *broker) stop() {
-	if srv := b.srv.Swap(nil); srv != nil {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	}
-}
-
-func (b *broker) InProcessConn() (net.Conn, error) {
-	if srv := b.srv.Load(); srv != nil {
-		return srv.InProcessConn()
-	}
-	return nil, nats.ErrNoServers
-}
 
 func open(tb testing.TB, cfg queue.ConnConfig) *queue.Queue {
 	tb.Helper()
@@ -72,9 +31,10 @@ func open(tb testing.TB, cfg queue.ConnConfig) *queue.Queue {
 	return q
 }
 
-func (b *broker) queue(tb testing.TB) *queue.Queue {
+// ensured returns a queue on the server with its streams in place.
+func ensured(tb testing.TB, srv *natstest.Server) *queue.Queue {
 	tb.Helper()
-	q := open(tb, queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(b)}})
+	q := open(tb, queue.ConnConfig{Options: srv.Options()})
 	if err := q.Ensure(tb.Context()); err != nil {
 		tb.Fatal(err)
 	}
@@ -106,7 +66,7 @@ func receive(t *testing.T, q *queue.Queue, n int) []jobs.Event {
 
 func TestEventsReachJetStream(t *testing.T) {
 	t.Parallel()
-	q := newBroker(t).queue(t)
+	q := ensured(t, natstest.New(t))
 	p, log := start(t, events.Config{Queue: q, Timeout: 10 * time.Second})
 	for range 3 {
 		p.Publish(jobs.EventChatCompleted, "evt_same", "character:c1", &jobs.ChatEvent{Bot: "character:c1", UserID: "中文 *>."})
@@ -184,16 +144,16 @@ func TestWithoutNATS(t *testing.T) {
 
 func TestComesBackWithNATS(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t)
-	q := b.queue(t)
+	srv := natstest.New(t)
+	q := ensured(t, srv)
 	p, _ := start(t, events.Config{Queue: q, Timeout: 50 * time.Millisecond})
-	b.stop()
+	srv.Stop()
 	p.Publish(jobs.EventChatCompleted, "", "away", &jobs.ChatEvent{})
 	flush(t, p)
 	if stats := p.Stats(); stats.Failed != 1 {
 		t.Fatalf("%+v", stats)
 	}
-	b.start(t)
+	srv.Start()
 	deadline := time.Now().Add(20 * time.Second)
 	for p.Stats().Published == 0 {
 		if time.Now().After(deadline) {
@@ -253,7 +213,7 @@ func (g *gate) PublishEvent(context.Context, string, string, []byte) error {
 
 // How many events a second one publisher brings into JetStream.
 func BenchmarkThroughput(b *testing.B) {
-	q := newBroker(b).queue(b)
+	q := ensured(b, natstest.New(b))
 	p, err := events.New(events.Config{Queue: q, Source: "/xinghe/chat", Timeout: 10 * time.Second})
 	if err != nil {
 		b.Fatal(err)
@@ -275,18 +235,9 @@ func BenchmarkThroughput(b *testing.B) {
 }
 
 func Example() {
-	dir, err := os.MkdirTemp("", "events-example-")
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true})
-	if err != nil {
-		panic(err)
-	}
-	srv.Start()
-	defer func() { srv.Shutdown(); srv.WaitForShutdown() }()
-	q, err := queue.Open(queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}}, queue.Config{})
+	srv, stop := natstest.Example()
+	defer stop()
+	q, err := queue.Open(queue.ConnConfig{Options: srv.Options()}, queue.Config{})
 	if err != nil {
 		panic(err)
 	}

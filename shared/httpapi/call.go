@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,7 +22,9 @@ type Call struct {
 	ID string
 	// Key is the name of the caller's key.
 	Key string
-	// UpstreamID is the upstream service's request id.
+	// UpstreamID is the upstream service's request id, answered in X-Upstream-Request-Id if
+	// it is known before the first byte. Where several goroutines write an answer, it is set
+	// by [Call.SetUpstreamID].
 	UpstreamID string
 	// Usage is what upstream charged for a chat; nil for other calls.
 	Usage *jobs.ChatUsage
@@ -31,6 +34,21 @@ type Call struct {
 	shape   Shape
 	err     error
 	stack   string
+	mu      sync.Mutex // of UpstreamID
+}
+
+// SetUpstreamID sets UpstreamID while another goroutine may begin the answer, as that which
+// keeps a stream alive does.
+func (c *Call) SetUpstreamID(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.UpstreamID = id
+}
+
+func (c *Call) upstreamID() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.UpstreamID
 }
 
 type callKey struct{}
@@ -103,6 +121,7 @@ func stack() string {
 // through http.ResponseController.
 type response struct {
 	http.ResponseWriter
+	call    *Call
 	status  int
 	bytes   int64
 	wrote   bool
@@ -117,7 +136,7 @@ func (w *response) WriteHeader(status int) {
 		return
 	}
 	if !w.wrote && status >= http.StatusOK {
-		w.wrote, w.status = true, status
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -127,11 +146,19 @@ func (w *response) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if !w.wrote {
-		w.wrote, w.status = true, http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
+}
+
+// begin notes the status and adds what has become known of the call.
+func (w *response) begin(status int) {
+	w.wrote, w.status = true, status
+	if id := w.call.upstreamID(); presentable(id) {
+		w.Header()["X-Upstream-Request-Id"] = []string{id}
+	}
 }
 
 func (w *response) statusCode() int {

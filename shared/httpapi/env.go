@@ -24,5 +24,6 @@ func FromEnv(vars *env.Vars, logger zerolog.Logger) Config {
 		err = errors.New("missing: nobody could call")
 	}
 	vars.Fault("XINGHE_API_KEYS", err)
+	vars.Fault("XINGHE_CORS_ORIGINS", checkOrigins(cfg.Origins))
 	return cfg
 }

@@ -13,6 +13,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,6 +37,9 @@ type Route struct {
 	Scope Scope
 	// Shape of refusals; nil means [Problem].
 	Shape Shape
+	// Idempotent routes heed the header Idempotency-Key: a request that is repeated is
+	// answered as the first time. Their answers are short and come in one piece.
+	Idempotent bool
 	// Handler serves the route.
 	Handler HandlerFunc
 }
@@ -44,7 +48,14 @@ type Route struct {
 type Config struct {
 	// Keys that may call; required if any route has a scope.
 	Keys *Keys
-	// Origins that browsers may call from: exact origins, or "*". None by default.
+	// Replays keeps the answers of idempotent routes. Without it, requests that carry an
+	// Idempotency-Key are refused with 503.
+	Replays Replays
+	// Ready says why the function cannot do its work at present, for GET /readyz; nil if it
+	// depends on nothing of our own.
+	Ready func(ctx context.Context) error
+	// Origins that browsers may call from: exact origins, or "*". None by default. Requests
+	// never carry credentials of the browser's own, such as cookies.
 	Origins []string
 	// Logger takes one line a request; the zero value logs nothing.
 	Logger zerolog.Logger
@@ -52,14 +63,23 @@ type Config struct {
 	Now func() time.Time
 }
 
-// New assembles the routes to a handler. Beside them it answers GET /healthz, and whatever
-// matches no route with 404 or 405 in the shape of its path.
-func New(cfg Config, routes ...Route) (http.Handler, error) {
+// Server is a surface in service.
+type Server struct {
+	cfg     Config
+	mux     *http.ServeMux
+	routes  []Route
+	methods string // that browsers may use
+}
+
+// New assembles the routes to a handler. Beside them it answers GET /healthz, GET /readyz
+// and GET /openapi.json, and whatever matches no route with 404 or 405 in the shape of its
+// path.
+func New(cfg Config, routes ...Route) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &server{cfg: cfg, mux: http.NewServeMux()}
-	for _, route := range append(routes, healthz()) {
+	s := &Server{cfg: cfg, mux: http.NewServeMux()}
+	for _, route := range slices.Concat(routes, []Route{healthz(), s.readyz(), s.openapi()}) {
 		if route.Scope != "" && cfg.Keys == nil {
 			return nil, fmt.Errorf("route %s wants scope %s, but no keys are configured", route.Pattern, route.Scope)
 		}
@@ -69,23 +89,17 @@ func New(cfg Config, routes ...Route) (http.Handler, error) {
 		if err := s.handle(route); err != nil {
 			return nil, err
 		}
+		s.routes = append(s.routes, route)
 	}
+	s.methods = methods(s.routes)
 	return s, nil
 }
 
-func healthz() Route {
-	return Route{Pattern: "GET /healthz", Handler: func(w http.ResponseWriter, _ *http.Request) error {
-		return WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
-	}}
-}
-
-type server struct {
-	cfg Config
-	mux *http.ServeMux
-}
+// Routes lists what is served, health, readiness and the document included.
+func (s *Server) Routes() []Route { return slices.Clone(s.routes) }
 
 // handle turns the panics by which ServeMux refuses a pattern into an error.
-func (s *server) handle(route Route) (err error) {
+func (s *Server) handle(route Route) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("route %q: %v", route.Pattern, p)
@@ -96,9 +110,9 @@ func (s *server) handle(route Route) (err error) {
 }
 
 // ServeHTTP implements http.Handler.
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call := &Call{ID: requestID(r), start: s.cfg.Now()}
-	out := &response{ResponseWriter: w}
+	out := &response{ResponseWriter: w, call: call}
 	out.Header().Set("X-Request-Id", call.ID)
 	logger := s.cfg.Logger.With().Str("request_id", call.ID).Logger()
 	r = r.WithContext(withCall(logger.WithContext(r.Context()), call))
@@ -114,7 +128,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // finish recovers from a panic and writes the log line.
-func (s *server) finish(out *response, r *http.Request, call *Call) {
+func (s *Server) finish(out *response, r *http.Request, call *Call) {
 	if p := recover(); p != nil {
 		out.matched = true
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
@@ -138,7 +152,7 @@ func (s *server) finish(out *response, r *http.Request, call *Call) {
 
 // unmatched answers for a path or method that no route has; what ServeMux had to say of it
 // was held back.
-func (s *server) unmatched(out *response, r *http.Request, call *Call) {
+func (s *Server) unmatched(out *response, r *http.Request, call *Call) {
 	out.matched = true
 	out.Header().Del("Location")
 	refusal := &Error{Status: http.StatusNotFound, Code: CodeNotFound, Detail: "no such route: " + r.Method + " " + r.URL.Path}
@@ -160,33 +174,9 @@ func shapeOf(path string) Shape {
 	return Problem
 }
 
-// crossOrigin sets what browsers ask for, and reports whether the request was a preflight
-// that is answered herewith.
-func (s *server) crossOrigin(w *response, r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" || len(s.cfg.Origins) == 0 {
-		return false
-	}
-	w.Header().Add("Vary", "Origin")
-	if !slices.Contains(s.cfg.Origins, "*") && !slices.Contains(s.cfg.Origins, origin) {
-		return false
-	}
-	w.Header().Set("Access-Control-Allow-Origin", origin)
-	w.Header().Set("Access-Control-Expose-Headers", "X-Request-Id, X-Session-Id, Location, Retry-After")
-	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
-		return false
-	}
-	w.Header().Set("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS")
-	w.Header().Set("Access-Control-Allow-Headers", r.Header.Get("Access-Control-Request-Headers"))
-	w.Header().Set("Access-Control-Max-Age", "600")
-	w.matched = true
-	w.WriteHeader(http.StatusNoContent)
-	return true
-}
-
 // endpoint is a route in service.
 type endpoint struct {
-	server *server
+	server *Server
 	route  Route
 }
 
@@ -198,7 +188,11 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		out.matched = true
 	}
 	err := e.server.admit(r, call, e.route.Scope)
-	if err == nil {
+	switch {
+	case err != nil:
+	case e.route.Idempotent:
+		err = e.server.once(w, r, call, e.route)
+	default:
 		err = e.route.Handler(w, r)
 	}
 	if err == nil {
@@ -212,7 +206,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit checks the caller's key, its scope and its rate.
-func (s *server) admit(r *http.Request, call *Call, scope Scope) error {
+func (s *Server) admit(r *http.Request, call *Call, scope Scope) error {
 	if scope == "" {
 		return nil
 	}
@@ -229,11 +223,15 @@ func (s *server) admit(r *http.Request, call *Call, scope Scope) error {
 
 // requestID takes over the caller's id when it is short and printable, else makes one.
 func requestID(r *http.Request) string {
-	id := r.Header.Get("X-Request-Id")
-	if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return NewID("req")
+	if id := r.Header.Get("X-Request-Id"); presentable(id) {
+		return id
 	}
-	return id
+	return NewID("req")
+}
+
+// presentable reports whether an id of others' can stand in a header of ours.
+func presentable(id string) bool {
+	return id != "" && len(id) <= 128 && !strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' })
 }
 
 // NewID returns a fresh id of a kind, such as "exp_01JD…": the prefix and a ULID, which

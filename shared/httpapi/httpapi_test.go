@@ -10,8 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -247,79 +245,4 @@ func TestBodies(t *testing.T) {
 			t.Errorf("status %d", w.Code)
 		}
 	})
-}
-
-func TestCrossOrigin(t *testing.T) {
-	t.Parallel()
-	b := setup(t, httpapi.Route{Pattern: "POST /x", Scope: httpapi.ScopeChat, Handler: ok})
-	w := b.do("OPTIONS", "/x", "", "", "Origin", "https://app.example", "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization")
-	if w.Code != http.StatusNoContent || w.Header().Get("Access-Control-Allow-Headers") != "authorization" {
-		t.Errorf("preflight: %d %v", w.Code, w.Header())
-	}
-	w = b.do("POST", "/x", "chat-key", "{}", "Origin", "https://app.example")
-	if w.Code != http.StatusOK || w.Header().Get("Access-Control-Allow-Origin") != "https://app.example" {
-		t.Errorf("call: %d %v", w.Code, w.Header())
-	}
-	w = b.do("POST", "/x", "chat-key", "{}", "Origin", "https://evil.example")
-	if w.Header().Get("Access-Control-Allow-Origin") != "" {
-		t.Errorf("a foreign origin is allowed: %v", w.Header())
-	}
-}
-
-func TestKeysFileIsReadAgain(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "keys")
-	put := func(text string, stamp time.Time) {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(file, stamp, stamp); err != nil {
-			t.Fatal(err)
-		}
-	}
-	start := time.Now()
-	put("first", start)
-	keys, err := httpapi.KeysFromFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := start
-	httpapi.SetClock(keys, func() time.Time { return now })
-	holds := func(key string) bool {
-		r := httptest.NewRequest("GET", "/", nil)
-		r.Header.Set("Authorization", "Bearer "+key)
-		_, err := keys.Authenticate(r)
-		return err == nil
-	}
-	if !holds("first") || holds("second") {
-		t.Fatal("the first file is not in force")
-	}
-	put("second", start.Add(time.Minute))
-	now = now.Add(2 * time.Second)
-	if holds("first") || !holds("second") {
-		t.Error("the changed file is not in force")
-	}
-	put("[broken", start.Add(2*time.Minute))
-	now = now.Add(2 * time.Second)
-	if !holds("second") {
-		t.Error("a broken file took the keys away")
-	}
-}
-
-func TestParseKeysNamesEveryFault(t *testing.T) {
-	t.Parallel()
-	_, err := httpapi.ParseKeys(`[{"name":"","sha256":"zz","scopes":["chta"],"rps":-1}]`)
-	if err == nil {
-		t.Fatal("accepted")
-	}
-	for _, want := range []string{"name", "sha256", "chta", "rps"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("no %s in %v", want, err)
-		}
-	}
-	for _, text := range []string{"", " , ", "["} {
-		if keys, err := httpapi.ParseKeys(text); err == nil {
-			t.Errorf("%q gives %v", text, keys)
-		}
-	}
 }

@@ -7,11 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -67,49 +67,36 @@ func (k *Key) take(now time.Time) error {
 
 // Keys authenticates callers. It is safe for concurrent use.
 type Keys struct {
-	file string
 	now  func() time.Time
-
-	mu      sync.RWMutex
-	keys    []*Key
-	stamp   time.Time // of the file that the keys were read from
-	checked time.Time
+	keys atomic.Pointer[[]*Key]
+	file *keysFile // nil if they come from nowhere else
 }
 
 // ParseKeys reads keys from text: a plain comma-separated list of keys with all scopes, or
 // a JSON list of {"name","sha256","scopes","rps"}, where rps limits requests a second
 // (0 = no limit; bursts of one second's worth pass).
 func ParseKeys(text string) (*Keys, error) {
-	keys, err := parseKeys(text)
+	list, err := parseKeys(text)
 	if err != nil {
 		return nil, err
 	}
-	return &Keys{keys: keys, now: time.Now}, nil
-}
-
-// KeysFromFile reads keys in the format of [ParseKeys] from a file, and reads it again
-// when it changes (looked at no more than once a second, while requests come). A change
-// that cannot be read leaves the former keys in force.
-func KeysFromFile(path string) (*Keys, error) {
-	k := &Keys{file: path, now: time.Now}
-	if err := k.reload(); err != nil {
-		return nil, err
-	}
+	k := &Keys{now: time.Now}
+	k.keys.Store(&list)
 	return k, nil
 }
 
 // Authenticate finds the caller's key in the header "Authorization: Bearer <key>".
 func (k *Keys) Authenticate(r *http.Request) (*Key, error) {
-	k.refresh()
+	if k.file != nil {
+		k.refresh(r.Context())
+	}
 	presented, ok := bearer(r)
 	if !ok {
 		return nil, &Error{Status: http.StatusUnauthorized, Code: CodeUnauthorized, Detail: "a key is required: Authorization: Bearer <key>"}
 	}
 	digest := sha256.Sum256([]byte(presented))
-	k.mu.RLock()
-	defer k.mu.RUnlock()
 	var found *Key
-	for _, key := range k.keys {
+	for _, key := range *k.keys.Load() {
 		if subtle.ConstantTimeCompare(key.digest[:], digest[:]) == 1 {
 			found = key
 		}
@@ -126,98 +113,90 @@ func bearer(r *http.Request) (string, bool) {
 	return key, ok && strings.EqualFold(scheme, "Bearer") && key != ""
 }
 
-// refresh reads the file again if it has changed.
-func (k *Keys) refresh() {
-	if k.file == "" {
-		return
-	}
-	now := k.now()
-	k.mu.Lock()
-	due := now.Sub(k.checked) >= time.Second
-	if due {
-		k.checked = now
-	}
-	stamp := k.stamp
-	k.mu.Unlock()
-	if !due {
-		return
-	}
-	if info, err := os.Stat(k.file); err == nil && !info.ModTime().Equal(stamp) {
-		// The next change is another chance; until then the former keys hold.
-		_ = k.reload()
-	}
-}
-
-func (k *Keys) reload() error {
-	info, err := os.Stat(k.file)
-	if err != nil {
-		return fmt.Errorf("keys file: %w", err)
-	}
-	text, err := os.ReadFile(k.file)
-	if err != nil {
-		return fmt.Errorf("keys file: %w", err)
-	}
-	keys, err := parseKeys(string(text))
-	if err != nil {
-		return fmt.Errorf("keys file %s: %w", k.file, err)
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.keys, k.stamp = keys, info.ModTime()
-	return nil
-}
-
 func parseKeys(text string) ([]*Key, error) {
 	text = strings.TrimSpace(text)
 	if !strings.HasPrefix(text, "[") {
 		return plainKeys(text)
 	}
-	var entries []struct {
-		Name   string  `json:"name"`
-		SHA256 string  `json:"sha256"`
-		Scopes []Scope `json:"scopes"`
-		RPS    float64 `json:"rps"`
-	}
-	if err := json.Unmarshal([]byte(text), &entries); err != nil {
+	var entries []keyEntry
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&entries); err != nil {
 		return nil, fmt.Errorf("not a JSON list of keys: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("not a JSON list of keys: more follows the list")
 	}
 	var keys []*Key
 	var faults []error
 	for i, entry := range entries {
-		key := &Key{Name: entry.Name, scopes: entry.Scopes}
-		digest, err := hex.DecodeString(entry.SHA256)
-		if err != nil || len(digest) != sha256.Size {
-			faults = append(faults, fmt.Errorf("key %d: sha256: want 64 hex digits", i))
-		}
-		copy(key.digest[:], digest)
-		if entry.Name == "" {
-			faults = append(faults, fmt.Errorf("key %d: name: missing", i))
-		}
-		for _, scope := range entry.Scopes {
-			if !slices.Contains(Scopes, scope) {
-				faults = append(faults, fmt.Errorf("key %d: scopes: %q is none of %v", i, scope, Scopes))
-			}
-		}
-		if entry.RPS < 0 {
-			faults = append(faults, fmt.Errorf("key %d: rps: negative", i))
-		}
-		if entry.RPS > 0 {
-			key.limiter = rate.NewLimiter(rate.Limit(entry.RPS), max(1, int(entry.RPS)))
+		key, err := entry.key(keys)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("key %d: %w", i, err))
 		}
 		keys = append(keys, key)
 	}
+	if len(keys) == 0 {
+		faults = append(faults, errNoKeys)
+	}
 	return keys, errors.Join(faults...)
+}
+
+// keyEntry is a key as it is written down.
+type keyEntry struct {
+	Name   string  `json:"name"`
+	SHA256 string  `json:"sha256"`
+	Scopes []Scope `json:"scopes"`
+	RPS    float64 `json:"rps"`
+}
+
+// key makes a key that comes after others, or names every fault.
+func (e keyEntry) key(others []*Key) (*Key, error) {
+	key := &Key{Name: e.Name, scopes: e.Scopes}
+	var faults []error
+	digest, err := hex.DecodeString(e.SHA256)
+	if err != nil || len(digest) != sha256.Size {
+		faults = append(faults, errors.New("sha256: want 64 hex digits"))
+	}
+	copy(key.digest[:], digest)
+	if err == nil && slices.ContainsFunc(others, func(other *Key) bool { return other.digest == key.digest }) {
+		faults = append(faults, errors.New("sha256: stands twice in the list"))
+	}
+	if e.Name == "" {
+		faults = append(faults, errors.New("name: missing"))
+	}
+	for _, scope := range e.Scopes {
+		if !slices.Contains(Scopes, scope) {
+			faults = append(faults, fmt.Errorf("scopes: %q is none of %v", scope, Scopes))
+		}
+	}
+	if e.RPS < 0 {
+		faults = append(faults, errors.New("rps: negative"))
+	}
+	if e.RPS > 0 {
+		key.limiter = rate.NewLimiter(rate.Limit(e.RPS), max(1, int(e.RPS)))
+	}
+	return key, errors.Join(faults...)
 }
 
 func plainKeys(text string) ([]*Key, error) {
 	var keys []*Key
 	for value := range strings.SplitSeq(text, ",") {
-		if value = strings.TrimSpace(value); value != "" {
-			keys = append(keys, &Key{Name: fmt.Sprintf("key-%d", len(keys)+1), digest: sha256.Sum256([]byte(value)), scopes: Scopes})
+		if value = strings.TrimSpace(value); value == "" {
+			continue
 		}
+		// What was meant to be JSON must not become a key with all scopes.
+		if strings.ContainsFunc(value, notInKey) {
+			return nil, fmt.Errorf("key %d: a key has no spaces, quotes or brackets; is this a broken JSON list?", len(keys)+1)
+		}
+		keys = append(keys, &Key{Name: fmt.Sprintf("key-%d", len(keys)+1), digest: sha256.Sum256([]byte(value)), scopes: Scopes})
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("no keys: nobody could call")
+		return nil, errNoKeys
 	}
 	return keys, nil
 }
+
+func notInKey(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune("{}[]\"'", c) }
+
+var errNoKeys = errors.New("no keys: nobody could call")

@@ -1,141 +1,10 @@
 package jobs
 
 import (
-	"fmt"
-	"path/filepath"
+	"path"
 	"slices"
-	"strings"
 	"time"
 )
-
-// ExportSpec says what to export and where to. The same JSON is the body of
-// POST /v1/exports, the payload of a Function Compute timer and the input of a Lambda
-// schedule.
-type ExportSpec struct {
-	// Name groups the runs of one export, and is the first folder of its files.
-	Name string `json:"name"`
-	// Characters are the ids of the characters whose histories are read.
-	Characters []string `json:"characters"`
-	// Users are the ids of the users whose messages are read.
-	Users []string `json:"users"`
-	// From and To bound the messages' time: [From, To), to the millisecond.
-	From time.Time `json:"from"`
-	To   time.Time `json:"to"`
-	// Format of the rows; "jsonl" by default.
-	Format string `json:"format"`
-	// Compression of the parts; "none" by default.
-	Compression string `json:"compression"`
-	// Sink is where the files go; by default a folder of the export's name.
-	Sink Sink `json:"sink"`
-}
-
-// Sink is where an export's files go.
-type Sink struct {
-	// Type is "folder".
-	Type string `json:"type"`
-	// Path below the exports' root; the export's name by default.
-	Path string `json:"path"`
-}
-
-// Limits of an [ExportSpec].
-const (
-	MaxExportName       = 64
-	MaxExportCharacters = 1_000
-	MaxExportUsers      = 100_000
-	MaxExportWindows    = 1_000_000
-)
-
-// Fault names a field of a job and what is wrong with it.
-type Fault struct{ Field, Message string }
-
-// WithDefaults fills in what may be left out.
-func (s ExportSpec) WithDefaults() ExportSpec {
-	if s.Format == "" {
-		s.Format = "jsonl"
-	}
-	if s.Compression == "" {
-		s.Compression = "none"
-	}
-	if s.Sink.Type == "" {
-		s.Sink.Type = "folder"
-	}
-	if s.Sink.Path == "" {
-		s.Sink.Path = s.Name
-	}
-	return s
-}
-
-// Check returns every fault of a spec that has its defaults.
-func (s ExportSpec) Check() []Fault {
-	var faults []Fault
-	fault := func(field, message string, args ...any) {
-		faults = append(faults, Fault{field, fmt.Sprintf(message, args...)})
-	}
-	switch {
-	case s.Name == "":
-		fault("name", "missing")
-	case len(s.Name) > MaxExportName:
-		fault("name", "longer than %d bytes", MaxExportName)
-	case strings.ContainsFunc(s.Name, notInName):
-		fault("name", "only letters, digits, '-', '_' and '.' may stand in it")
-	case strings.HasPrefix(s.Name, "."):
-		fault("name", "starts with a dot")
-	}
-	checkIDs("characters", s.Characters, MaxExportCharacters, "my", fault)
-	checkIDs("users", s.Users, MaxExportUsers, "directory", fault)
-	if len(s.Characters)*len(s.Users) > MaxExportWindows {
-		fault("users", "%d characters × %d users are more than %d histories", len(s.Characters), len(s.Users), MaxExportWindows)
-	}
-	switch {
-	case s.From.IsZero():
-		fault("from", "missing")
-	case s.To.IsZero():
-		fault("to", "missing")
-	case !s.From.Before(s.To):
-		fault("to", "not after from")
-	}
-	if s.Format != "jsonl" {
-		fault("format", "%q is not supported; use \"jsonl\"", s.Format)
-	}
-	if s.Compression != "none" {
-		fault("compression", "%q is not supported; use \"none\"", s.Compression)
-	}
-	if s.Sink.Type != "folder" {
-		fault("sink.type", "%q is not supported; use \"folder\"", s.Sink.Type)
-	}
-	if !filepath.IsLocal(s.Sink.Path) || strings.ContainsAny(s.Sink.Path, "\\\x00") {
-		fault("sink.path", "must be a relative path that stays below the exports' root")
-	}
-	return faults
-}
-
-func notInName(c rune) bool {
-	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
-	return !strings.ContainsRune(allowed, c)
-}
-
-// checkIDs checks a list of ids; keyword is the word that stands for all of them, which is
-// not built yet.
-func checkIDs(field string, ids []string, limit int, keyword string, fault func(string, string, ...any)) {
-	if len(ids) == 0 {
-		fault(field, "missing: at least one id")
-	}
-	if len(ids) > limit {
-		fault(field, "%d ids, at most %d", len(ids), limit)
-	}
-	seen := make(map[string]bool, len(ids))
-	for i, id := range ids {
-		switch {
-		case id == "" || len(id) > 256:
-			fault(fmt.Sprintf("%s[%d]", field, i), "an id has 1 to 256 bytes")
-		case id == keyword:
-			fault(fmt.Sprintf("%s[%d]", field, i), "%q is not supported; list the ids", keyword)
-		case seen[id]:
-			fault(fmt.Sprintf("%s[%d]", field, i), "%q stands in the list twice", id)
-		}
-		seen[id] = true
-	}
-}
 
 // State of an export.
 type State string
@@ -162,12 +31,55 @@ type Export struct {
 	State    State      `json:"state"`
 	Spec     ExportSpec `json:"spec"`
 	Progress Progress   `json:"progress"`
+	// Range that is read, once it is known: of a spec with a watermark when it is planned.
+	Range *Range `json:"range,omitempty"`
+	// Plan names where the list of windows is kept, in [BucketPlans], of a spec that does not
+	// say it by itself.
+	Plan string `json:"plan,omitempty"`
+	// Previous is the value of the watermark that this run goes on from.
+	Previous *Mark `json:"previous,omitempty"`
 	// Manifest is the path of the manifest below the exports' root, once there is one.
 	Manifest string `json:"manifest,omitempty"`
 	// Error says why the export failed or is partial.
-	Error      *string    `json:"error"`
-	CreatedAt  time.Time  `json:"createdAt"`
-	FinishedAt *time.Time `json:"finishedAt,omitempty"`
+	Error *string `json:"error"`
+	// Round counts the times that the export was started: 1, and one more for each resume.
+	Round     int       `json:"round"`
+	CreatedAt time.Time `json:"createdAt"`
+	// CancelledAt is when somebody asked to end the export early. It is ended, and its
+	// manifest written, by the worker that runs it.
+	CancelledAt *time.Time `json:"cancelledAt,omitempty"`
+	FinishedAt  *time.Time `json:"finishedAt,omitempty"`
+}
+
+// Folder that the export's files are in, below the exports' root.
+func (e Export) Folder() string { return path.Join(e.Spec.Sink.Path, e.ID) }
+
+// Range of messages' times: [From, To).
+type Range struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
+// Live is the claim of an export on its name: as a rule one round of one export is under way
+// for a name. It is made before the round's record is written, and given back as the zero
+// value by whoever ends that round, if it still is that round's. One whose round has ended
+// may be taken over; one whose round has no record yet may be, after [MaxClaim].
+type Live struct {
+	ExportID string    `json:"exportId"`
+	Round    int       `json:"round"`
+	Since    time.Time `json:"since"`
+}
+
+// MaxClaim is how long a claim holds that no record stands behind: whoever made it has died
+// before anybody was told that the export is accepted.
+const MaxClaim = time.Minute
+
+// Mark is the value of a [Watermark]: the end of the last complete run, and its manifest,
+// to which the manifest of the next one refers.
+type Mark struct {
+	To       time.Time `json:"to"`
+	ExportID string    `json:"exportId"`
+	SHA256   string    `json:"sha256"`
 }
 
 // Progress of an export.
@@ -184,6 +96,7 @@ type Progress struct {
 // Window is the history of one user with one character within a range.
 type Window struct {
 	ExportID    string    `json:"exportId"`
+	Round       int       `json:"round"` // of the export, as in [Export]
 	Number      int       `json:"number"`
 	CharacterID string    `json:"characterId"`
 	UserID      string    `json:"userId"`
@@ -191,37 +104,92 @@ type Window struct {
 	To          time.Time `json:"to"`
 	// Folder that the parts go to, below the exports' root.
 	Folder string `json:"folder"`
+	// Format, Compression and Filter as in [ExportSpec].
+	Format      string  `json:"format"`
+	Compression string  `json:"compression"`
+	Filter      *Filter `json:"filter,omitempty"`
 }
 
-// WindowResult is what has become of a [Window].
+// PlanChunk is a piece of the list of windows: pairs of a character and a user.
+type PlanChunk struct {
+	Pairs [][2]string `json:"pairs"`
+}
+
+// WindowResult is how far a [Window] has come, which is noted at the end of each part, and
+// in the end what has become of it.
 type WindowResult struct {
 	Number int `json:"number"`
-	// Error says why the window was given up; then the rest is empty.
-	Error       string      `json:"error,omitempty"`
+	// Round of the export that the window was last worked on in.
+	Round int `json:"round"`
+	// Done tells that all is read and proven.
+	Done bool `json:"done,omitempty"`
+	// Error says why the window was given up in its round. Its parts stay, and a later round
+	// goes on from them.
+	Error string `json:"error,omitempty"`
+	// Fatal tells that Error concerns the export as a whole, and not this window alone.
+	Fatal bool `json:"fatal,omitempty"`
+	// Tries counts the failures since the last part.
+	Tries       int         `json:"tries,omitempty"`
 	Window      WindowCount `json:"window"`
 	Parts       []Part      `json:"parts"`
+	Ends        []PartEnd   `json:"ends,omitempty"` // of each part
 	Requests    int64       `json:"requests"`
 	ThrottledMs int64       `json:"throttledMs"`
 	Duplicates  int64       `json:"duplicates"`
 }
 
-// Manifest proves what an export holds.
-type Manifest struct {
-	Version           int           `json:"version"`
-	ID                string        `json:"id"`
-	Spec              ExportSpec    `json:"spec"`
-	Complete          bool          `json:"complete"`
-	Rows              int64         `json:"rows"`
-	DuplicatesDropped int64         `json:"duplicatesDropped"`
-	Parts             []Part        `json:"parts"`
-	Windows           []WindowCount `json:"windows"`
-	// Failed lists the windows that are missing, with the reason.
-	Failed []WindowFailure `json:"failed,omitempty"`
+// Ended reports whether nothing more happens to the window in a round.
+func (r WindowResult) Ended(round int) bool {
+	return r.Done || r.Error != "" && r.Round >= round
 }
 
-// Part is one file of an export. First and Last are the messageIds at its ends.
+// PartEnd is where reading goes on after a part: behind its last row, of which At is the
+// gmtCreate. The rest counts the window's messages up to there.
+type PartEnd struct {
+	At int64 `json:"at"`
+	// Before counts those whose gmtCreate is less than At, left out or not.
+	Before     int64 `json:"before"`
+	Filtered   int64 `json:"filtered,omitempty"`
+	Duplicates int64 `json:"duplicates,omitempty"`
+}
+
+// Manifest proves what an export holds.
+type Manifest struct {
+	Version int        `json:"version"`
+	ID      string     `json:"id"`
+	Spec    ExportSpec `json:"spec"`
+	// Range that was read.
+	Range *Range `json:"range,omitempty"`
+	// Complete tells that every window was read to its end and proven.
+	Complete bool `json:"complete"`
+	// Cancelled tells that somebody has ended the export before it was.
+	Cancelled         bool  `json:"cancelled,omitempty"`
+	Rows              int64 `json:"rows"`
+	DuplicatesDropped int64 `json:"duplicatesDropped"`
+	// Filtered counts the messages that the spec's filter has left out.
+	Filtered int64 `json:"filtered,omitempty"`
+	// Parts are all that there are, those of windows that are not complete included. They are
+	// ordered by window, and then as they were written.
+	Parts []Part `json:"parts"`
+	// Windows are those that are complete.
+	Windows []WindowCount `json:"windows"`
+	// Failed lists the windows that were given up, with the reason.
+	Failed []WindowFailure `json:"failed,omitempty"`
+	// Previous is the manifest of the run that this one goes on from, by a watermark.
+	Previous *ManifestRef `json:"previous,omitempty"`
+}
+
+// ManifestRef names a manifest, and the SHA-256 of its file.
+type ManifestRef struct {
+	ID     string `json:"id"`
+	SHA256 string `json:"sha256"`
+}
+
+// Part is one file of an export. First and Last are the messageIds at its ends; Bytes and
+// SHA256 are those of the file as it is, compressed or not.
 type Part struct {
 	Path   string `json:"path"`
+	Window int    `json:"window"` // its number
 	Rows   int64  `json:"rows"`
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
@@ -230,8 +198,9 @@ type Part struct {
 }
 
 // WindowCount compares what upstream says a window holds, before and after it was read,
-// with the rows that were written.
+// with the rows that were written and those that the filter has left out.
 type WindowCount struct {
+	Number      int       `json:"number"`
 	CharacterID string    `json:"characterId"`
 	UserID      string    `json:"userId"`
 	From        time.Time `json:"from"`
@@ -239,10 +208,12 @@ type WindowCount struct {
 	TotalBefore int64     `json:"totalBefore"`
 	TotalAfter  int64     `json:"totalAfter"`
 	Rows        int64     `json:"rows"`
+	Filtered    int64     `json:"filtered,omitempty"`
 }
 
 // WindowFailure names a window that could not be read.
 type WindowFailure struct {
+	Number      int    `json:"number"`
 	CharacterID string `json:"characterId"`
 	UserID      string `json:"userId"`
 	Reason      string `json:"reason"`

@@ -12,7 +12,7 @@ const (
 	// SubjectExport is followed by an export's id and carries the [Export], to be planned
 	// and followed to its end.
 	SubjectExport = SubjectPrefix + "export.run."
-	// SubjectWindow is followed by "<export id>.<number>" and carries a [Window].
+	// SubjectWindow is followed by "<export id>.<number>.<round>" and carries a [Window].
 	SubjectWindow = SubjectPrefix + "export.window."
 )
 
@@ -20,8 +20,14 @@ const (
 const (
 	// BucketExports keeps an [Export] under its id.
 	BucketExports = "xinghe_exports"
+	// BucketLive keeps a [Live] under the name of an export.
+	BucketLive = "xinghe_exports_live"
+	// BucketMarks keeps a [Mark] under the name of a watermark.
+	BucketMarks = "xinghe_watermarks"
 	// BucketWindows keeps a [WindowResult] under "<export id>.<number>".
 	BucketWindows = "xinghe_windows"
+	// BucketPlans keeps a [PlanChunk] under "<plan>.<number>".
+	BucketPlans = "xinghe_plans"
 	// BucketDirectory keeps a [DirectoryEntry] under its [DirectoryKey].
 	BucketDirectory = "xinghe_directory"
 )

@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func TestDocumentedSpecIsGood(t *testing.T) {
 		t.Errorf("faults in the documented spec: %v", faults)
 	}
 	short := s
-	short.Format, short.Compression, short.Sink = "", "", jobs.Sink{}
+	short.Format, short.Compression, short.Sink.Path = "", "", ""
 	if diff := cmp.Diff(s, short.WithDefaults()); diff != "" {
 		t.Errorf("the defaults are not those of the documented spec:\n%s", diff)
 	}
@@ -50,7 +51,19 @@ func TestCheckNamesTheField(t *testing.T) {
 		{"long name", func(s *jobs.ExportSpec) { s.Name = strings.Repeat("n", 65) }, []string{"name"}},
 		{"empty id", func(s *jobs.ExportSpec) { s.Users = []string{"a", ""} }, []string{"users[1]"}},
 		{"id twice", func(s *jobs.ExportSpec) { s.Characters = []string{"a", "a"} }, []string{"characters[1]"}},
-		{"keywords", func(s *jobs.ExportSpec) { s.Characters, s.Users = []string{"my"}, []string{"directory"} }, []string{"characters[0]", "users[0]"}},
+		{"words for lists", func(s *jobs.ExportSpec) { s.Characters, s.Users = jobs.Names{"my"}, jobs.Names{"directory"} }, nil},
+		{"words among ids", func(s *jobs.ExportSpec) { s.Characters, s.Users = jobs.Names{"a", "my"}, jobs.Names{"directory", "b"} }, []string{"characters[1]", "users[0]"}},
+		{"too many", func(s *jobs.ExportSpec) { s.Characters = many(1001) }, []string{"characters"}},
+		{"too many histories", func(s *jobs.ExportSpec) { s.Characters, s.Users = many(1000), many(1001) }, []string{"users"}},
+		{"watermark", func(s *jobs.ExportSpec) {
+			s.From, s.To, s.Watermark = time.Time{}, time.Time{}, &jobs.Watermark{Name: "w"}
+		}, nil},
+		{"watermark and end", func(s *jobs.ExportSpec) { s.Watermark = &jobs.Watermark{Name: "w"} }, []string{"to"}},
+		{"watermark without a name, spans that are none", func(s *jobs.ExportSpec) {
+			s.To, s.Watermark = time.Time{}, &jobs.Watermark{Lookback: -1, Lag: jobs.MaxWatermarkSpan + 1}
+		}, []string{"watermark.name", "watermark.lookback", "watermark.lag"}},
+		{"filter", func(s *jobs.ExportSpec) { s.Filter = filter(3, 1, "user", "") }, []string{"filter.messageTypes[1]", "filter.maxRating"}},
+		{"csv, zstd, s3", func(s *jobs.ExportSpec) { s.Format, s.Compression, s.Sink.Type = "csv", "zstd", "s3" }, nil},
 		{"range turned round", func(s *jobs.ExportSpec) { s.From, s.To = s.To, s.From }, []string{"to"}},
 		{"empty range", func(s *jobs.ExportSpec) { s.To = s.From }, []string{"to"}},
 		{"no end", func(s *jobs.ExportSpec) { s.To = time.Time{} }, []string{"to"}},
@@ -75,6 +88,86 @@ func TestCheckNamesTheField(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func many(n int) (ids jobs.Names) {
+	for i := range n {
+		ids = append(ids, strconv.Itoa(i))
+	}
+	return ids
+}
+
+func filter(low, high float64, types ...string) *jobs.Filter {
+	return &jobs.Filter{MessageTypes: types, MinRating: &low, MaxRating: &high}
+}
+
+func TestSpecInJSON(t *testing.T) {
+	t.Parallel()
+	for text, good := range map[string]bool{
+		`{"characters":"my","users":["directory"],"watermark":{"name":"w","lookback":"1h30m"}}`: true,
+		`{"characters":[]}`:            true,
+		`{"characters":7}`:             false,
+		`{"users":[1]}`:                false,
+		`{"watermark":{"lag":"soon"}}`: false,
+		`{"watermark":{"lag":5}}`:      false,
+	} {
+		var s jobs.ExportSpec
+		if err := json.Unmarshal([]byte(text), &s); (err == nil) != good {
+			t.Errorf("%s: %v", text, err)
+		}
+		if !good || s.Watermark == nil {
+			continue
+		}
+		s = s.WithDefaults()
+		again, err := json.Marshal(s)
+		if err != nil || !s.Characters.Is("my") || !strings.Contains(string(again), `"lookback":"1h30m0s","lag":"5m0s"`) {
+			t.Errorf("%s became %s, %v", text, again, err)
+		}
+	}
+}
+
+func TestFilter(t *testing.T) {
+	t.Parallel()
+	rated := func(rating float64) jobs.Row { return jobs.Row{MessageType: "user", Rating: &rating} }
+	low, high := 1.0, 3.0
+	for _, tc := range []struct {
+		name   string
+		filter *jobs.Filter
+		row    jobs.Row
+		want   bool
+	}{
+		{"none", nil, jobs.Row{}, true},
+		{"empty", &jobs.Filter{}, jobs.Row{}, true},
+		{"type", &jobs.Filter{MessageTypes: []string{"x", "user"}}, rated(0), true},
+		{"other type", &jobs.Filter{MessageTypes: []string{"x"}}, rated(0), false},
+		{"not rated", &jobs.Filter{MinRating: &low}, jobs.Row{}, false},
+		{"least", &jobs.Filter{MinRating: &low}, rated(1), true},
+		{"less", &jobs.Filter{MinRating: &low}, rated(0.5), false},
+		{"most", &jobs.Filter{MaxRating: &high}, rated(3), true},
+		{"more", filter(1, 3, "user"), rated(3.5), false},
+		{"between", filter(1, 3, "user"), rated(2), true},
+	} {
+		if got := tc.filter.Passes(tc.row); got != tc.want {
+			t.Errorf("%s: %v", tc.name, got)
+		}
+	}
+}
+
+func TestWindowResultEnds(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		result jobs.WindowResult
+		want   bool
+	}{
+		{jobs.WindowResult{}, false},
+		{jobs.WindowResult{Done: true, Round: 1}, true},
+		{jobs.WindowResult{Error: "x", Round: 1}, false},
+		{jobs.WindowResult{Error: "x", Round: 2}, true},
+	} {
+		if got := tc.result.Ended(2); got != tc.want {
+			t.Errorf("%+v: %v", tc.result, got)
+		}
 	}
 }
 

@@ -4,79 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"xinghe/testlocal/natstest"
 )
-
-// freePorts finds ports that nobody listens on.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = listener.Close() }()
-		ports = append(ports, listener.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
-}
-
-// cluster starts three servers that keep three replicas of everything.
-func cluster(t *testing.T) []*server.Server {
-	t.Helper()
-	const n = 3
-	ports := freePorts(t, n)
-	var routes []string
-	for _, port := range ports {
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", port))
-	}
-	servers := make([]*server.Server, n)
-	for i := range servers {
-		srv, err := server.NewServer(&server.Options{
-			ServerName: fmt.Sprintf("n%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
-			JetStream: true, StoreDir: t.TempDir(),
-			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: ports[i]},
-			Routes:  server.RoutesFromStr(strings.Join(routes, ",")),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv.Start()
-		t.Cleanup(func() {
-			srv.Shutdown()
-			srv.WaitForShutdown()
-		})
-		servers[i] = srv
-	}
-	eventually(t, func() string {
-		for _, srv := range servers {
-			if srv.JetStreamIsLeader() {
-				return ""
-			}
-		}
-		return "the cluster has no leader"
-	})
-	return servers
-}
 
 // TestClusterLosesItsLeader does jobs, unique ones among them, and counts them in a bucket
 // while the server that leads the stream goes away.
 func TestClusterLosesItsLeader(t *testing.T) {
 	t.Parallel()
-	servers := cluster(t)
+	servers := natstest.Cluster(t, 3)
 	var urls []string
 	for _, srv := range servers {
-		urls = append(urls, srv.ClientURL())
+		urls = append(urls, srv.URL())
 	}
 	q, err := Open(ConnConfig{URL: strings.Join(urls, ","), Options: []nats.Option{nats.ReconnectWait(20 * time.Millisecond)}}, Config{Replicas: 3, Timeout: patience})
 	if err != nil {
@@ -117,8 +64,7 @@ func TestClusterLosesItsLeader(t *testing.T) {
 		published <- errors.Join(errs...)
 	}()
 	recv(t, half, "half of the jobs")
-	leader := leaderOf(t, q, servers)
-	leader.Shutdown()
+	leaderOf(t, q, servers).Stop()
 	if err := recv(t, published, "publications"); err != nil {
 		t.Errorf("Publish: %v", err)
 	}
@@ -167,7 +113,7 @@ func TestClusterLosesItsLeader(t *testing.T) {
 	}
 }
 
-func leaderOf(t *testing.T, q *Queue, servers []*server.Server) *server.Server {
+func leaderOf(t *testing.T, q *Queue, servers []*natstest.Server) *natstest.Server {
 	t.Helper()
 	js, err := q.js(t.Context())
 	if err != nil {

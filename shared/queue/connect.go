@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -200,7 +199,7 @@ func connected(ctx context.Context, nc *nats.Conn) error {
 		case <-ctx.Done():
 			err := ctx.Err()
 			if last := nc.LastError(); last != nil {
-				err = errors.Join(err, sign.RedactError(last))
+				err = fmt.Errorf("%w: %w", err, sign.RedactError(last))
 			}
 			return fmt.Errorf("%w: not connected: %w", ErrUnavailable, err)
 		}

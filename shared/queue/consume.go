@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,8 +28,7 @@ const (
 // jobs and should agree on everything but Workers, Prefetch, Timeout and Drain. Zero values
 // mean the defaults.
 //
-// For strict order within a set of subjects set MaxAckPending to 1: the next job is
-// delivered only when the one before it is done or dead, however long its retries take.
+// For strict order set Ordered; the package comment tells what that costs.
 type ConsumerConfig struct {
 	// Name of the durable consumer: letters, digits, - and _. Required.
 	Name string
@@ -42,8 +42,9 @@ type ConsumerConfig struct {
 	// could do. For handlers of microseconds set some hundreds.
 	Prefetch int
 	// AckWait is how long after the death of a worker its jobs are delivered elsewhere.
-	// Default 30s. Running handlers send heartbeats three times as often. A server that
-	// restarts knows its deliveries to the second only: below 3s it may redeliver at once.
+	// Default 10s. Running handlers send heartbeats three times as often, so that they keep
+	// their jobs however slow they are. A server that restarts knows its deliveries to the
+	// second only: below 3s it may redeliver at once.
 	AckWait time.Duration
 	// MaxAttempts is after how many attempts a job that fails goes to the dead letters.
 	// Default 10; negative: never. A job of which nothing is heard, since its workers died or
@@ -61,6 +62,11 @@ type ConsumerConfig struct {
 	// MaxAckPending is how many jobs may be in flight in all processes together, those that
 	// wait for a retry or are snoozed included. Default 20000.
 	MaxAckPending int
+	// Ordered does the jobs of one partition one after another, in the order of their
+	// publication, in all processes together, and those of different partitions side by
+	// side. Subjects are then prefixes without wildcards, below which jobs have subjects as
+	// [OrderedSubject] makes them. Workers, Prefetch and MaxAckPending must be 0.
+	Ordered bool
 	// Ack says how jobs are acknowledged. Default AckConfirmed.
 	Ack AckMode
 	// OnlyNew begins with what is published after the consumer was first created. Only for
@@ -99,8 +105,13 @@ func (c ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 	if c.OnlyNew && c.stream == StreamJobs {
 		return c, fmt.Errorf("only new: %w: not for jobs", ErrInvalid)
 	}
+	if c.Ordered {
+		if err := c.checkOrdered(); err != nil {
+			return c, err
+		}
+	}
 	c.Workers = orDefault(c.Workers, 1)
-	c.AckWait = orDefault(c.AckWait, 30*time.Second)
+	c.AckWait = orDefault(c.AckWait, 10*time.Second)
 	c.MaxAttempts = orDefault(c.MaxAttempts, 10)
 	c.Drain = orDefault(c.Drain, 20*time.Second)
 	c.MaxAckPending = orDefault(c.MaxAckPending, 20_000)
@@ -139,14 +150,21 @@ func (q *Queue) Consume(ctx context.Context, cfg ConsumerConfig, handle Handler)
 	}
 	log := zerolog.Ctx(ctx).With().Str("consumer", cfg.Name).Logger()
 	ctx = log.WithContext(ctx)
-	consumer, err := q.consumer(ctx, cfg)
-	if err != nil {
-		return fmt.Errorf("consume as %s: %w", cfg.Name, err)
+	lanes := cfg.lanes()
+	consumers := make([]jetstream.Consumer, len(lanes))
+	for i, lane := range lanes {
+		if consumers[i], err = q.consumer(ctx, lane); err != nil {
+			return fmt.Errorf("consume as %s: %w", lane.Name, err)
+		}
+		if consumers[i] == nil {
+			return nil
+		}
 	}
-	if consumer == nil {
-		return nil
+	var running sync.WaitGroup
+	for i, lane := range lanes {
+		running.Go(func() { newConsumption(q, lane, handle, ctx.Done()).run(ctx, consumers[i]) })
 	}
-	newConsumption(q, cfg, handle, ctx.Done()).run(ctx, consumer)
+	running.Wait()
 	return nil
 }
 

@@ -57,8 +57,7 @@ func TestHeartbeats(t *testing.T) {
 	}
 }
 
-// While a connection is away for longer than the ack wait, the server gives a running job
-// to the next who asks, and that can be the very process that is at it.
+// One job in flight at a time keeps order also without partitions.
 func TestOrderPerSubject(t *testing.T) {
 	t.Parallel()
 	_, q := setup(t)

@@ -89,11 +89,16 @@ func historyHeader(failures []Failure) (string, error) {
 // DeadLetters yields the dead letters of jobs whose subjects match filter (wildcards
 // allowed, "" for all), oldest first.
 func (q *Queue) DeadLetters(ctx context.Context, filter string) iter.Seq2[DeadLetter, error] {
+	return q.DeadLettersAfter(ctx, filter, 0)
+}
+
+// DeadLettersAfter is [Queue.DeadLetters] from behind the given sequence on: the next page.
+func (q *Queue) DeadLettersAfter(ctx context.Context, filter string, sequence uint64) iter.Seq2[DeadLetter, error] {
 	if filter == "" {
 		filter = ">"
 	}
 	return func(yield func(DeadLetter, error) bool) {
-		for next := uint64(1); ; {
+		for next := sequence + 1; ; {
 			msg, err := q.deadMessage(ctx, next, jetstream.WithGetMsgSubject(PrefixDead+filter))
 			if errors.Is(err, ErrNotFound) {
 				return

@@ -38,12 +38,15 @@ type Delivery struct {
 	past      attempts
 
 	mu      sync.Mutex
-	settled bool // no heartbeat may follow
+	settled bool                    // no heartbeat may follow
+	lost    bool                    // of an ordered consumer: another worker may have the job
+	cancel  context.CancelCauseFunc // of an ordered consumer's running handler
 
 	known atomic.Uint64 // Sequence, for others to see
 
 	before, after *Delivery // guarded by held.mu
 	taken         time.Time
+	contact       time.Time // when the server last heard of it for sure; for heartbeats only
 }
 
 // Header returns the value of a header that was published with the job, or "".
@@ -134,6 +137,9 @@ func (c *consumption) do(ctx, handling context.Context, d *Delivery) {
 	}
 	start := time.Now()
 	if err := c.call(handling, d); err != nil {
+		if d.abandoned(ctx) {
+			return
+		}
 		c.undone(ctx, d, err, handling.Err() != nil, time.Since(start))
 		return
 	}
@@ -143,6 +149,11 @@ func (c *consumption) do(ctx, handling context.Context, d *Delivery) {
 var errNoAnswer = errors.New("delivered again and again without an outcome: its workers died or were cut off")
 
 func (c *consumption) call(ctx context.Context, d *Delivery) (err error) {
+	if c.cfg.Ordered {
+		var cancel context.CancelFunc
+		ctx, cancel = d.losable(ctx)
+		defer cancel()
+	}
 	if c.cfg.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)

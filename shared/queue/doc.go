@@ -36,11 +36,30 @@
 // an attempt, so that a job that kills its workers ends in the dead letters as well. While a
 // handler runs its job is kept from redelivery by heartbeats, however long it takes.
 //
+// # Order
+//
+// A consumer as such does jobs side by side, and one that is retried comes after those that
+// followed it. Where jobs about the same thing must be done strictly one after another, in
+// all processes together, publish them by [OrderedSubject] and consume with
+// ConsumerConfig.Ordered:
+//
+//	err = q.Publish(ctx, queue.Job{Subject: queue.OrderedSubject("xinghe.jobs.rating", messageID), Data: data})
+//	err = q.Consume(ctx, queue.ConsumerConfig{Name: "rating", Subjects: []string{"xinghe.jobs.rating"}, Ordered: true}, rate)
+//
+// The keys fall into [Partitions] partitions, each a durable consumer <name>-<partition>
+// with one job in flight, which may be done by any process that consumes. The price: a job
+// that is retried or snoozed, or whose worker has died, holds up its partition until it is
+// done or dead, so choose MaxAttempts and Backoff for that. A handler's context ends when
+// the server was out of reach for so long (two thirds of AckWait) that the job may soon be
+// given to another worker; handlers that heed it keep the order through lost connections as
+// well. Order is that in which the stream has stored the jobs: publish those of one key one
+// after another, not by [Queue.PublishAll], or put what orders them into the payload. A dead
+// letter that is retried comes after all that were published since.
+//
 // # What it does not do
 //
 // It knows nothing of what a job means, makes no payload types, and does not guarantee
-// exactly-once: use stable ids, and state in a [Store]. Order holds for a subject only when
-// one job is in flight at a time, see [ConsumerConfig]. Accepted means stored by JetStream,
+// exactly-once: use stable ids, and state in a [Store]. Accepted means stored by JetStream,
 // which outlives a killed process; to outlive a power cut run three replicas, or a server
 // with sync_interval: always.
 package queue

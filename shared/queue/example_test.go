@@ -4,42 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-
 	"xinghe/shared/queue"
+	"xinghe/testlocal/natstest"
 )
 
 // open starts a NATS server inside this process and returns a queue on it.
 func open() (q *queue.Queue, stop func()) {
-	dir, err := os.MkdirTemp("", "queue-example-")
-	if err != nil {
-		panic(err)
-	}
-	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true})
-	if err != nil {
-		panic(err)
-	}
-	srv.Start()
-	q, err = queue.Open(queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}}, queue.Config{})
+	srv, stopServer := natstest.Example()
+	q, err := queue.Open(queue.ConnConfig{Options: srv.Options()}, queue.Config{})
 	if err != nil {
 		panic(err)
 	}
 	return q, func() {
 		q.Close()
-		srv.Shutdown()
-		srv.WaitForShutdown()
-		_ = os.RemoveAll(dir)
+		stopServer()
 	}
 }
 
 func Example() {
 	q, stop := open()
 	defer stop()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
 	// A worker makes the streams when it starts.
@@ -68,33 +55,40 @@ func Example() {
 	// <nil>
 }
 
+// begin is open with the streams in place and a context that ends.
+func begin() (ctx context.Context, q *queue.Queue, stop func()) {
+	q, closeQueue := open()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	if err := q.Ensure(ctx); err != nil {
+		panic(err)
+	}
+	return ctx, q, func() {
+		cancel()
+		closeQueue()
+	}
+}
+
 // What a handler returns decides what becomes of its job.
 func ExampleHandler() {
-	q, stop := open()
+	ctx, q, stop := begin()
 	defer stop()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := q.Ensure(ctx); err != nil {
-		fmt.Println(err)
-		return
-	}
 	if err := q.Publish(ctx, queue.Job{Subject: "xinghe.jobs.picture", ID: "p1"}); err != nil {
 		fmt.Println(err)
 		return
 	}
-
 	steps := []error{
 		queue.Snooze(time.Millisecond),                                         // not ready yet: no attempt
 		errors.New("connection reset"),                                         // tried again after the backoff
 		queue.RetryAfter(errors.New("too many requests"), 10*time.Millisecond), // and not too early
-		queue.Discard(errors.New("no such picture")),                           // given up
+		nil, // done
 	}
 	call := 0
-	cfg := queue.ConsumerConfig{
+	err := q.Consume(ctx, queue.ConsumerConfig{
 		Name: "pictures", Subjects: []string{"xinghe.jobs.picture"},
 		Backoff: queue.ExponentialBackoff(time.Millisecond, time.Second),
-	}
-	err := q.Consume(ctx, cfg, func(_ context.Context, job *queue.Delivery) error {
+	}, func(_ context.Context, job *queue.Delivery) error {
 		outcome := steps[call]
 		if call++; call == len(steps) {
 			cancel()
@@ -102,23 +96,222 @@ func ExampleHandler() {
 		fmt.Printf("attempt %d: %v\n", job.Attempt, outcome)
 		return outcome
 	})
-	if err != nil {
-		fmt.Println(err)
-	}
-
-	for letter, err := range q.DeadLetters(context.Background(), "") {
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		fmt.Printf("dead: %s after %d attempts: %s\n", letter.ID, letter.Attempts, letter.Reason)
-	}
+	fmt.Println(err)
 	// Output:
 	// attempt 1: snoozed for 1ms
 	// attempt 1: connection reset
 	// attempt 2: too many requests
-	// attempt 3: no such picture
-	// dead: p1 after 3 attempts: no such picture
+	// attempt 3: <nil>
+	// <nil>
+}
+
+// A failure that may pass is tried again, here after 1s, 2s, 4s and so on up to a minute,
+// less up to half of it by chance. The example's chance is none, and its second short.
+func ExampleJitteredBackoff() {
+	ctx, q, stop := begin()
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	const second = 2 * time.Millisecond
+	backoff := queue.JitteredBackoff(second, 60*second, func() float64 { return 0.5 })
+	fmt.Println(backoff(1), backoff(2), backoff(10))
+
+	if err := q.Publish(ctx, queue.Job{Subject: "xinghe.jobs.greet"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	err := q.Consume(ctx, queue.ConsumerConfig{Name: "greeter", Subjects: []string{"xinghe.jobs.greet"}, Backoff: backoff},
+		func(_ context.Context, job *queue.Delivery) error {
+			if job.Attempt < 3 {
+				fmt.Printf("attempt %d fails\n", job.Attempt)
+				return errors.New("connection reset")
+			}
+			fmt.Printf("attempt %d succeeds\n", job.Attempt)
+			cancel()
+			return nil
+		})
+	fmt.Println(err)
+	// Output:
+	// 1.5ms 3ms 90ms
+	// attempt 1 fails
+	// attempt 2 fails
+	// attempt 3 succeeds
+	// <nil>
+}
+
+// A job that waits for something else asks for a later call, however often: that is no
+// failure and needs no attempt.
+func ExampleSnooze() {
+	ctx, q, stop := begin()
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := q.Publish(ctx, queue.Job{Subject: "xinghe.jobs.picture", ID: "p1"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	polls := 0
+	err := q.Consume(ctx, queue.ConsumerConfig{Name: "pictures", Subjects: []string{"xinghe.jobs.picture"}, MaxAttempts: 1},
+		func(_ context.Context, job *queue.Delivery) error {
+			if polls++; polls < 4 {
+				return queue.Snooze(time.Millisecond) // not painted yet
+			}
+			fmt.Printf("ready at poll %d, attempt %d\n", polls, job.Attempt)
+			cancel()
+			return nil
+		})
+	fmt.Println(err)
+	// Output:
+	// ready at poll 4, attempt 1
+	// <nil>
+}
+
+// What can never succeed is given up at once.
+func ExampleDiscard() {
+	ctx, q, stop := begin()
+	defer stop()
+	consuming, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := q.Publish(ctx, queue.Job{Subject: "xinghe.jobs.picture", ID: "p1"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	err := q.Consume(consuming, queue.ConsumerConfig{Name: "pictures", Subjects: []string{"xinghe.jobs.picture"}},
+		func(context.Context, *queue.Delivery) error {
+			cancel()
+			return queue.Discard(errors.New("no such picture"))
+		})
+	if err != nil {
+		fmt.Println(err)
+	}
+	for letter, err := range q.DeadLetters(ctx, "") {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("dead: %s after %d attempt: %s\n", letter.ID, letter.Attempts, letter.Reason)
+	}
+	// Output:
+	// dead: p1 after 1 attempt: no such picture
+}
+
+// Jobs that have used up their attempts wait among the dead letters, with all that went
+// wrong, until somebody retries or drops them.
+func ExampleQueue_RetryDead() {
+	ctx, q, stop := begin()
+	defer stop()
+	if err := q.Publish(ctx, queue.Job{Subject: "xinghe.jobs.greet.zh", ID: "greet-1"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	upstream := errors.New("bad gateway")
+	greet := func(attempts int) {
+		consuming, cancel := context.WithCancel(ctx)
+		defer cancel()
+		cfg := queue.ConsumerConfig{
+			Name: "greeter", Subjects: []string{"xinghe.jobs.greet.>"}, MaxAttempts: attempts,
+			Backoff: queue.ExponentialBackoff(time.Millisecond, time.Second),
+		}
+		err := q.Consume(consuming, cfg, func(_ context.Context, job *queue.Delivery) error {
+			if upstream == nil || job.Attempt == attempts {
+				cancel()
+			}
+			fmt.Printf("%s attempt %d: %v\n", job.ID, job.Attempt, upstream)
+			return upstream
+		})
+		if err != nil {
+			fmt.Println(err)
+		}
+	}
+	greet(2)
+
+	upstream = nil // repaired
+	for letter, err := range q.DeadLetters(ctx, "xinghe.jobs.greet.>") {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, failure := range letter.History {
+			fmt.Printf("dead letter %d, attempt %d: %s\n", letter.Sequence, failure.Attempt, failure.Error)
+		}
+		fmt.Println("retried:", q.RetryDead(ctx, letter.Sequence))
+	}
+	greet(2)
+	// Output:
+	// greet-1 attempt 1: bad gateway
+	// greet-1 attempt 2: bad gateway
+	// dead letter 1, attempt 1: bad gateway
+	// dead letter 1, attempt 2: bad gateway
+	// retried: <nil>
+	// greet-1 attempt 1: <nil>
+}
+
+// Ratings of one message are applied in the order in which they were given, whichever
+// process does it and however often one fails; those of other messages do not wait.
+func ExampleOrderedSubject() {
+	ctx, q, stop := begin()
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, rating := range []string{"1 star", "5 stars", "3 stars"} {
+		job := queue.Job{Subject: queue.OrderedSubject("xinghe.jobs.rating", "message-7"), Data: []byte(rating)}
+		if err := q.Publish(ctx, job); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	cfg := queue.ConsumerConfig{
+		Name: "rating", Subjects: []string{"xinghe.jobs.rating"}, Ordered: true,
+		Backoff: queue.ExponentialBackoff(time.Millisecond, time.Second),
+	}
+	done := 0
+	err := q.Consume(ctx, cfg, func(_ context.Context, job *queue.Delivery) error {
+		if done == 0 && job.Attempt == 1 {
+			return errors.New("bad gateway")
+		}
+		fmt.Printf("%s: %s\n", job.Subject, job.Data)
+		if done++; done == 3 {
+			cancel()
+		}
+		return nil
+	})
+	fmt.Println(err)
+	// Output:
+	// xinghe.jobs.rating.4.message-7: 1 star
+	// xinghe.jobs.rating.4.message-7: 5 stars
+	// xinghe.jobs.rating.4.message-7: 3 stars
+	// <nil>
+}
+
+// When its context ends, Consume takes nothing more, waits for what runs, hands back what
+// waits, and returns.
+func ExampleQueue_Consume_drain() {
+	ctx, q, stop := begin()
+	defer stop()
+	for _, id := range []string{"first", "second"} {
+		if err := q.Publish(ctx, queue.Job{Subject: "xinghe.jobs.greet", ID: id}); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	cfg := queue.ConsumerConfig{Name: "greeter", Subjects: []string{"xinghe.jobs.greet"}, Prefetch: 1, Drain: 10 * time.Second}
+	worker := func(name string) {
+		consuming, terminate := context.WithCancel(ctx) // in a program: signal.NotifyContext
+		defer terminate()
+		err := q.Consume(consuming, cfg, func(ctx context.Context, job *queue.Delivery) error {
+			terminate()
+			fmt.Printf("%s: %s goes on: %v\n", name, job.ID, ctx.Err() == nil)
+			return nil
+		})
+		fmt.Println(name, "returns:", err)
+	}
+	worker("old release")
+	worker("new release")
+	// Output:
+	// old release: first goes on: true
+	// old release returns: <nil>
+	// new release: second goes on: true
+	// new release returns: <nil>
 }
 
 // Two exports of the same window must not run side by side.

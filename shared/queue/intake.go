@@ -54,9 +54,13 @@ func (c *consumption) run(ctx context.Context, consumer jetstream.Consumer) {
 			}
 		})
 	}
-	others.Go(func() { c.heartbeats(idle) })
+	others.Go(func() { c.heartbeats(settling, idle) })
 	others.Go(func() { c.limitDrain(idle, cancel) })
-	c.intake(ctx, consumer)
+	var pullers sync.WaitGroup
+	for range c.pullers() {
+		pullers.Go(func() { c.intake(ctx, consumer) })
+	}
+	pullers.Wait()
 	for range c.cfg.Workers {
 		c.work <- nil // not closed: what comes too late must find a channel to be lost in
 	}
@@ -93,16 +97,26 @@ func (c *consumption) flush(ctx context.Context) {
 	}
 }
 
+// pullers is how many requests for jobs there are at once. Where jobs are to wait here, the
+// next one is on its way while the one before it is still being served.
+func (c *consumption) pullers() int {
+	if c.cfg.Prefetch > 0 {
+		return 2
+	}
+	return 1
+}
+
 // intake asks for as many jobs as there is room for, until ctx ends.
 func (c *consumption) intake(ctx context.Context, consumer jetstream.Consumer) {
 	backoff := ExponentialBackoff(50*time.Millisecond, 2*time.Second)
 	failures := 0
 	for {
-		room := c.held.wait(ctx)
-		if room == 0 {
+		asked := c.held.ask(ctx)
+		if asked == nil {
 			return
 		}
-		err := c.pull(consumer, room)
+		err := c.pull(consumer, asked)
+		c.held.withdraw(asked)
 		if err == nil {
 			failures = 0
 			continue
@@ -128,17 +142,18 @@ func (c *consumption) intake(ctx context.Context, consumer jetstream.Consumer) {
 	}
 }
 
-// pull takes exactly n jobs in, however long that takes, unless the worker is told to stop
+// pull takes exactly as many jobs in as were asked for, however long that takes, unless the worker is told to stop
 // or something fails. What the server has already sent when it ends is taken in as well, so
 // that it can be handed back.
-func (c *consumption) pull(consumer jetstream.Consumer, n int) error {
+func (c *consumption) pull(consumer jetstream.Consumer, asked *request) error {
+	n := asked.left
 	var taken atomic.Int64
 	failed := make(chan error, 1)
 	pulling, err := consumer.Consume(
 		func(msg jetstream.Msg) {
 			d := &Delivery{msg: msg, Subject: msg.Subject(), Data: msg.Data()}
 			taken.Add(1)
-			c.held.add(d)
+			c.held.add(d, asked)
 			c.work <- d // does not block: it has room for all that is held
 		},
 		jetstream.StopAfter(n), jetstream.PullMaxMessages(n), jetstream.PullHeartbeat(pullHeartbeat),
@@ -191,108 +206,22 @@ func untilQuiet(pulling jetstream.ConsumeContext, taken *atomic.Int64) {
 }
 
 // heartbeats keeps what is held from being delivered elsewhere: one ticker for all jobs.
-func (c *consumption) heartbeats(idle <-chan struct{}) {
+func (c *consumption) heartbeats(ctx context.Context, idle <-chan struct{}) {
 	every := c.cfg.AckWait / 3
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		select {
 		case now := <-ticker.C:
-			for _, d := range c.held.since(now.Add(-every / 2)) {
+			running := c.held.since(now.Add(-every / 2))
+			for _, d := range running {
 				d.beat()
+			}
+			if c.cfg.Ordered {
+				c.keepOrder(ctx, running, now, every)
 			}
 		case <-idle:
 			return
 		}
 	}
-}
-
-// held is the jobs that are in this process, waiting or running.
-type held struct {
-	limit int           // how many there may be
-	low   int           // how much room makes a request worth while
-	room  chan struct{} // signalled when so much has become free
-
-	mu    sync.Mutex
-	count int
-	first *Delivery
-	last  *Delivery
-}
-
-func (h *held) add(d *Delivery) {
-	d.taken = time.Now()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.count++
-	if d.before = h.last; h.last == nil {
-		h.first = d
-	} else {
-		h.last.after = d
-	}
-	h.last = d
-}
-
-func (h *held) remove(d *Delivery) {
-	h.mu.Lock()
-	if d.before == nil {
-		h.first = d.after
-	} else {
-		d.before.after = d.after
-	}
-	if d.after == nil {
-		h.last = d.before
-	} else {
-		d.after.before = d.before
-	}
-	d.before, d.after = nil, nil
-	h.count--
-	signal := h.limit-h.count == h.low
-	h.mu.Unlock()
-	if signal {
-		select {
-		case h.room <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// wait returns how many jobs there is room for once a request is worth while, or 0 when ctx
-// has ended. Until then every worker has something to do.
-func (h *held) wait(ctx context.Context) int {
-	for ctx.Err() == nil {
-		h.mu.Lock()
-		room := h.limit - h.count
-		h.mu.Unlock()
-		if room >= h.low {
-			return room
-		}
-		select {
-		case <-h.room:
-		case <-ctx.Done():
-		}
-	}
-	return 0
-}
-
-// since returns the jobs that were taken before the given time.
-func (h *held) since(before time.Time) []*Delivery {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var old []*Delivery
-	for d := h.first; d != nil && d.taken.Before(before); d = d.after {
-		old = append(old, d)
-	}
-	return old
-}
-
-// twin reports whether an earlier delivery of the same job is still here.
-func (h *held) twin(of *Delivery) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for d := of.before; d != nil; d = d.before {
-		if d.known.Load() == of.Sequence {
-			return true
-		}
-	}
-	return false
 }

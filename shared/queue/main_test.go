@@ -3,23 +3,27 @@ package queue
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+
+	"xinghe/testlocal/natstest"
 )
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil { // they mostly wait, whatever the number of processors
+		panic(err)
+	}
 	code := m.Run()
 	if err := goleak.Find(); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -30,50 +34,17 @@ func TestMain(m *testing.M) {
 
 const patience = 20 * time.Second
 
-// broker is a NATS server in this process that can be stopped and started again over the
-// same store.
-type broker struct {
-	dir string
-	srv atomic.Pointer[server.Server]
-}
+// broker is a NATS server in this process.
+type broker struct{ *natstest.Server }
 
 func newBroker(tb testing.TB) *broker {
 	tb.Helper()
-	b := &broker{dir: tb.TempDir()}
-	b.start(tb)
-	tb.Cleanup(func() { b.stop() })
-	return b
-}
-
-func (b *broker) start(tb testing.TB) {
-	tb.Helper()
-	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: b.dir, NoLog: true, NoSigs: true})
-	if err != nil {
-		tb.Fatalf("make server: %v", err)
-	}
-	srv.Start()
-	b.srv.Store(srv)
-}
-
-func (b *broker) stop() {
-	if srv := b.srv.Swap(nil); srv != nil {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	}
-}
-
-// InProcessConn makes connections to whichever server runs now.
-func (b *broker) InProcessConn() (net.Conn, error) {
-	srv := b.srv.Load()
-	if srv == nil {
-		return nil, nats.ErrNoServers
-	}
-	return srv.InProcessConn()
+	return &broker{natstest.New(tb)}
 }
 
 func (b *broker) connect(tb testing.TB) *nats.Conn {
 	tb.Helper()
-	nc, err := Connect(ConnConfig{Options: []nats.Option{nats.InProcessServer(b), nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(0, 0)}})
+	nc, err := Connect(ConnConfig{Options: b.Options()})
 	if err != nil {
 		tb.Fatalf("connect: %v", err)
 	}

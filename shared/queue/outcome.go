@@ -58,11 +58,17 @@ func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
 // ExponentialBackoff returns delays of about base, 2·base, 4·base and so on up to limit,
 // each drawn evenly from its upper half, so that jobs that failed together do not come back
-// together.
+// together. It is [JitteredBackoff] with the chance of math/rand.
 func ExponentialBackoff(base, limit time.Duration) func(attempt int) time.Duration {
+	return JitteredBackoff(base, limit, rand.Float64)
+}
+
+// JitteredBackoff is [ExponentialBackoff] with chance from random, which returns numbers
+// from 0 to below 1 and must be safe for concurrent use.
+func JitteredBackoff(base, limit time.Duration, random func() float64) func(attempt int) time.Duration {
 	return func(attempt int) time.Duration {
 		delay := float64(base) * math.Pow(2, float64(max(attempt, 1)-1))
 		delay = min(delay, float64(limit))
-		return time.Duration(delay/2 + rand.Float64()*delay/2)
+		return time.Duration(delay/2 + random()*delay/2)
 	}
 }

@@ -225,7 +225,7 @@ func (q *Queue) store(ctx context.Context, stream string, msg *nats.Msg) (sequen
 			return err
 		}
 		tries++
-		ack, err := js.PublishMsg(ctx, msg)
+		ack, err := js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0)) // patience is ours
 		if err == nil {
 			sequence = ack.Sequence
 			return nil

@@ -114,7 +114,7 @@ func TestPublishWithoutStream(t *testing.T) {
 func TestPublishWhileServerIsDown(t *testing.T) {
 	t.Parallel()
 	b, q := setup(t)
-	b.stop()
+	b.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()
@@ -125,7 +125,7 @@ func TestPublishWhileServerIsDown(t *testing.T) {
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("it took %s", took)
 	}
-	b.start(t)
+	b.Start()
 	publish(t, q, Job{Subject: "xinghe.jobs.a", ID: "later"})
 	if n := messages(t, q, StreamJobs); n != 1 {
 		t.Errorf("%d jobs: what was reported as failed must not be stored later", n)

@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
+
+	"xinghe/testlocal/natstest"
 )
 
 func TestEnsureTwiceAtOnce(t *testing.T) {
@@ -157,21 +158,9 @@ func TestOpenWithoutServer(t *testing.T) {
 
 func TestConnectOverTCP(t *testing.T) {
 	t.Parallel()
-	srv, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
-		Username: "user", Password: "canary",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	defer srv.WaitForShutdown()
-	defer srv.Shutdown()
-	if !srv.ReadyForConnections(patience) {
-		t.Fatal("server is not ready")
-	}
+	srv := natstest.Listen(t, "user", "canary")
 	url := func(password string) string {
-		return strings.Replace(srv.ClientURL(), "nats://", "nats://user:"+password+"@", 1)
+		return strings.Replace(srv.URL(), "nats://", "nats://user:"+password+"@", 1)
 	}
 	q, err := Open(ConnConfig{URL: url("canary"), Name: "test"}, Config{})
 	if err != nil {

@@ -43,7 +43,7 @@ func abandon(tb testing.TB, b *broker, n int) {
 func TestWorkerKilled(t *testing.T) {
 	t.Parallel()
 	b, q := setup(t)
-	cfg := ConsumerConfig{AckWait: 300 * time.Millisecond}
+	cfg := ConsumerConfig{AckWait: 100 * time.Millisecond}
 	makeConsumer(t, q, cfg)
 	publish(t, q, Job{Subject: "xinghe.jobs.a"})
 	abandon(t, b, 1)
@@ -61,7 +61,7 @@ func TestWorkerKilled(t *testing.T) {
 func TestPoisonEndsInDeadLetters(t *testing.T) {
 	t.Parallel()
 	b, q := setup(t)
-	cfg := ConsumerConfig{AckWait: 200 * time.Millisecond, MaxAttempts: 3}
+	cfg := ConsumerConfig{AckWait: 100 * time.Millisecond, MaxAttempts: 3}
 	makeConsumer(t, q, cfg)
 	publish(t, q, Job{Subject: "xinghe.jobs.poison", ID: "p"})
 	for range 3 {
@@ -78,6 +78,8 @@ func TestPoisonEndsInDeadLetters(t *testing.T) {
 	}
 }
 
+// While a connection is away for longer than the ack wait, the server gives a running job
+// to the next who asks, and that can be the very process that is at it.
 func TestRedeliveryWhileRunningIsLeftToTheFirst(t *testing.T) {
 	t.Parallel()
 	_, q := setup(t)
@@ -145,11 +147,11 @@ func TestServerRestart(t *testing.T) {
 		return nil
 	})
 	recv(t, half, "half of the jobs")
-	b.stop()
+	b.Stop()
 	published := make(chan error, 1)
 	go func() { published <- q.Publish(t.Context(), Job{Subject: "xinghe.jobs.a", ID: "late"}) }()
 	close(resume)
-	b.start(t)
+	b.Start()
 	if err := recv(t, published, "publication during the restart"); err != nil {
 		t.Fatalf("Publish: %v", err)
 	}
@@ -170,7 +172,7 @@ func TestConsumeWaitsForTheServer(t *testing.T) {
 	t.Parallel()
 	b, q := setup(t)
 	publish(t, q, Job{Subject: "xinghe.jobs.a"})
-	b.stop()
+	b.Stop()
 	late := b.queue(t, Config{Timeout: 50 * time.Millisecond})
 	done := make(chan struct{}, 1)
 	c := consume(t, late, ConsumerConfig{}, func(context.Context, *Delivery) error {
@@ -183,7 +185,7 @@ func TestConsumeWaitsForTheServer(t *testing.T) {
 		}
 		return ""
 	})
-	b.start(t)
+	b.Start()
 	recv(t, done, "job")
 	emptied(t, q, StreamJobs)
 }
@@ -225,7 +227,7 @@ func TestStopWithoutServer(t *testing.T) {
 			return nil
 		})
 		recv(t, started, "job")
-		b.stop()
+		b.Stop()
 		close(finish)
 		c.stop(t)
 	}

@@ -247,8 +247,8 @@ func TestStoreWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("a.1", 0, true)
-	b.stop()
-	b.start(t)
+	b.Stop()
+	b.Start()
 	write("a.2", 3)
 	eventually(t, func() string { // a watch that begins anew may repeat itself
 		select {
@@ -343,7 +343,7 @@ func TestStoreFaults(t *testing.T) {
 		t.Errorf("history: %v", err)
 	}
 	s := openProgress(t, q, StoreConfig{})
-	b.stop()
+	b.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if _, err := s.Get(ctx, "a"); !errors.Is(err, ErrUnavailable) {

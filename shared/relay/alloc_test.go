@@ -13,3 +13,10 @@ func TestXingchenFramesCostNoAllocation(t *testing.T) {
 		t.Errorf("%.3f allocations a frame (%.0f for 100 frames, %.0f for 1100)", perFrame, short, long)
 	}
 }
+
+func TestCompletionChunksCostNoAllocation(t *testing.T) {
+	short, long := testing.AllocsPerRun(20, completeFrames(t, 100)), testing.AllocsPerRun(20, completeFrames(t, 1100))
+	if perFrame := (long - short) / 1000; perFrame > 0.02 {
+		t.Errorf("%.3f allocations a frame (%.0f for 100 frames, %.0f for 1100)", perFrame, short, long)
+	}
+}

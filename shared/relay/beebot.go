@@ -58,19 +58,28 @@ func (b Beebot) Serve(w http.ResponseWriter, r *http.Request, req beebot.StreamR
 		err := b.stream(ctx, w, r, req, &outcome)
 		return outcome, err
 	}
-	snapshots, err := b.Client.Stream(ctx, req)
+	answer, err := b.collect(ctx, r, req, &outcome)
 	if err != nil {
 		return outcome, Refusal(r.Context(), err)
 	}
-	defer func() { _ = snapshots.Close() }()
+	return outcome, httpapi.WriteJSON(w, http.StatusOK, answer)
+}
+
+// collect waits for the whole answer.
+func (b Beebot) collect(ctx context.Context, r *http.Request, req beebot.StreamRequest, outcome *Outcome) (BeebotAnswer, error) {
 	var answer BeebotAnswer
+	snapshots, err := b.Client.Stream(ctx, req)
+	if err != nil {
+		return answer, err
+	}
+	defer func() { _ = snapshots.Close() }()
 	for {
 		snapshot, err := snapshots.Next()
 		if errors.Is(err, io.EOF) {
-			return outcome, httpapi.WriteJSON(w, http.StatusOK, answer)
+			return answer, nil
 		}
 		if err != nil {
-			return outcome, Refusal(r.Context(), err)
+			return answer, err
 		}
 		answer.take(r, snapshot)
 		outcome.take(&answer, snapshot)
@@ -133,7 +142,7 @@ func (b Beebot) pass(r *http.Request, snapshots *beebot.Stream, out *output, out
 // take brings the answer up to a snapshot.
 func (a *BeebotAnswer) take(r *http.Request, s beebot.Snapshot) {
 	call := httpapi.CallFrom(r.Context())
-	call.UpstreamID = s.RequestID
+	call.SetUpstreamID(s.RequestID)
 	a.RequestID, a.SessionID, a.MessageID = call.ID, s.SessionID, s.MessageID
 	a.Text, a.End = s.Text, s.End
 	if s.ContentType != "" {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"xinghe/shared/httpapi"
+	"xinghe/shared/relay"
 	"xinghe/shared/sign"
 	"xinghe/shared/xingchen"
 )
@@ -52,16 +53,40 @@ func (n *nowhere) FlushError() error           { n.flushes++; return nil }
 // included.
 func relayFrames(tb testing.TB, frames int) func() {
 	tb.Helper()
+	return streamFrames(tb, frames, serveXingchen(tb, pacedClient(tb, frames)))
+}
+
+// completeFrames is relayFrames for a client of OpenAI's.
+func completeFrames(tb testing.TB, frames int) func() {
+	tb.Helper()
+	x := relay.Xingchen{Client: pacedClient(tb, frames)}
+	return streamFrames(tb, frames, func(w http.ResponseWriter, r *http.Request) error {
+		body, err := httpapi.ReadBody(r)
+		if err != nil {
+			return err
+		}
+		_, err = x.Complete(w, r, chatCall(tb, body), relay.Completion{Stream: true})
+		return err
+	})
+}
+
+func pacedClient(tb testing.TB, frames int) *xingchen.Client {
+	tb.Helper()
 	client, err := xingchen.New(xingchen.Config{APIKey: sign.NewSecret("lm"), Transport: paced(frames)})
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return client
+}
+
+func streamFrames(tb testing.TB, frames int, serve httpapi.HandlerFunc) func() {
+	tb.Helper()
 	keys, err := httpapi.ParseKeys("local")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	handler, err := httpapi.New(httpapi.Config{Keys: keys},
-		httpapi.Route{Pattern: "POST /", Scope: httpapi.ScopeChat, Shape: httpapi.Envelope, Handler: serveXingchen(tb, client)})
+		httpapi.Route{Pattern: "POST /", Scope: httpapi.ScopeChat, Shape: httpapi.Envelope, Handler: serve})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -77,9 +102,14 @@ func relayFrames(tb testing.TB, frames int) func() {
 	}
 }
 
-func BenchmarkXingchenStream(b *testing.B) {
+func BenchmarkXingchenStream(b *testing.B) { benchmark(b, relayFrames) }
+
+func BenchmarkCompletionStream(b *testing.B) { benchmark(b, completeFrames) }
+
+func benchmark(b *testing.B, stream func(testing.TB, int) func()) {
+	b.Helper()
 	const frames = 1000
-	run := relayFrames(b, frames)
+	run := stream(b, frames)
 	b.SetBytes(int64(len(frame1)) * frames)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -174,16 +174,12 @@ func xingchenGateway(t *testing.T, handler http.HandlerFunc, edit ...func(*xingc
 
 func serveXingchen(tb testing.TB, client *xingchen.Client) httpapi.HandlerFunc {
 	tb.Helper()
-	route, ok := xingchen.RouteFor(http.MethodPost, "/v2/api/chat/send")
-	if !ok {
-		tb.Fatal("no route for role chat")
-	}
 	return func(w http.ResponseWriter, r *http.Request) error {
 		body, err := httpapi.ReadBody(r)
 		if err != nil {
 			return err
 		}
-		_, err = relay.Xingchen{Client: client}.Serve(w, r, xingchen.Call{Route: route, Body: body}, relay.ModeOf(r.Header, false))
+		_, err = relay.Xingchen{Client: client}.Serve(w, r, chatCall(tb, body), relay.ModeOf(r.Header, false))
 		return err
 	}
 }

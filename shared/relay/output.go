@@ -67,6 +67,28 @@ func (o *output) add(event sse.Event) {
 	}
 }
 
+// addRaw is add for a frame that is in its form already, in parts.
+func (o *output) addRaw(parts ...[]byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.hold()
+	for _, part := range parts {
+		*o.buf = append(*o.buf, part...)
+	}
+	if len(*o.buf) >= batch {
+		o.write()
+	}
+}
+
+// setHeader sets a header of the answer if it can still be told.
+func (o *output) setHeader(name, value string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.flush == nil {
+		o.w.Header().Set(name, value)
+	}
+}
+
 // hold takes a buffer for the time until it is written: a stream that waits holds none.
 func (o *output) hold() {
 	if o.buf == nil {

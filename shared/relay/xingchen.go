@@ -225,7 +225,7 @@ func note(r *http.Request, body []byte) {
 	head := body[:min(len(body), 256)]
 	_, rest, found := bytes.Cut(head, []byte(`"requestId":"`))
 	if id, _, whole := bytes.Cut(rest, []byte{'"'}); found && whole {
-		httpapi.CallFrom(r.Context()).UpstreamID = string(id)
+		httpapi.CallFrom(r.Context()).SetUpstreamID(string(id))
 	}
 }
 

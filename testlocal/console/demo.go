@@ -36,6 +36,8 @@ func Demo(ctx context.Context, out io.Writer, s *stack.Stack) error {
 		{"character", d.createCharacter},
 		{"chat", d.chat},
 		{"beebot", d.askRobot},
+		{"rating", d.rateAnswer},
+		{"image", d.getPicture},
 		{"export", d.exportHistory},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -51,6 +53,7 @@ type demo struct {
 	stack     *stack.Stack
 	client    client
 	character string
+	answer    string // its messageId
 	export    jobs.Export
 }
 
@@ -88,7 +91,7 @@ func (d *demo) chat(ctx context.Context) error {
 			return err
 		}
 		d.printf("%s", strings.TrimPrefix(frame.Text(), text))
-		text, stopped = frame.Text(), frame.Stop
+		text, stopped, d.answer = frame.Text(), frame.Stop, frame.Context.Answer()
 		return nil
 	})
 	d.printf("\n")
@@ -139,19 +142,8 @@ func (d *demo) exportHistory(ctx context.Context) error {
 	if err := d.client.call(ctx, http.MethodPost, "/v1/exports", spec, &d.export, http.StatusAccepted); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for !d.export.State.Ended() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("export %s is still %s: %w", d.export.ID, d.export.State, ctx.Err())
-		}
-		if err := d.client.call(ctx, http.MethodGet, "/v1/exports/"+d.export.ID, nil, &d.export, http.StatusOK); err != nil {
-			return err
-		}
+	if err := d.await(ctx, "/v1/exports/"+d.export.ID, &d.export, func() bool { return d.export.State.Ended() }); err != nil {
+		return err
 	}
 	p := d.export.Progress
 	d.printf("%s: %d of %d histories, %d rows, %d requests\n", d.export.State, p.WindowsDone, p.Windows, p.Rows, p.Requests)

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"cmp"
+	"strings"
 
 	"xinghe/shared/env"
 	"xinghe/shared/sign"
@@ -51,6 +52,8 @@ func (s *Stack) upstream(cfg Config) func(string) string {
 			set[name] = ""
 		}
 		set["XINGCHEN_BASE_URL"], set["XINGCHEN_API_KEY"] = s.EmulatorURL, first(cfg.Emulator.XingchenKeys, emulator.DefaultXingchenKey)
+		// The emulator's pictures are on this machine.
+		set["XINGHE_ALLOW_HOSTS"] = strings.TrimPrefix(s.EmulatorURL, "http://") + "," + cfg.Getenv("XINGHE_ALLOW_HOSTS")
 	}
 	if cfg.Getenv("BEEBOT_ENDPOINT") == "" {
 		for _, name := range beebotVars {
@@ -63,6 +66,7 @@ func (s *Stack) upstream(cfg Config) func(string) string {
 		set["ALIBABA_CLOUD_ACCESS_KEY_ID"] = account.AccessKeyID
 		set["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = account.AccessKeySecret.Reveal()
 		set["ALIBABA_CLOUD_SECURITY_TOKEN"] = account.SecurityToken.Reveal()
+		set["BEEBOT_INSTANCES"] = cmp.Or(cfg.Getenv("BEEBOT_INSTANCES"), emulator.DefaultInstanceID+"=tongyi")
 		set["BEEBOT_AGENT_KEY"] = cmp.Or(cfg.Emulator.AgentKey, emulator.DefaultAgentKey)
 	}
 	if !ownKeys(cfg.Getenv) {

@@ -17,25 +17,19 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
 
-	"xinghe/functions/character/characterapi"
 	"xinghe/functions/chat/chatapi"
-	"xinghe/functions/history-export/exportapi"
-	"xinghe/shared/budget"
 	"xinghe/shared/env"
 	"xinghe/shared/faas"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/logs"
 	"xinghe/shared/queue"
-	"xinghe/shared/xingchen"
+	"xinghe/shared/sink"
 	"xinghe/testlocal/emulator"
-	"xinghe/workers/directory"
-	"xinghe/workers/export"
 )
 
 // Config of the stack.
@@ -70,11 +64,13 @@ type Stack struct {
 	settings settings
 	nats     *server.Server // nil if NATS_URL names another
 	queue    *queue.Queue
-	workers  *export.Worker
+	sink     sink.Sink // of exports
+	front    *httpapi.Server
 
-	stopFront, stopWorkers, stopEmulator func()
-	closing                              sync.Once
-	failed                               chan error
+	stopFront, stopEmulator func()
+	stopWorkers             func() error
+	closing                 sync.Once
+	failed                  chan error
 }
 
 // Start starts all parts and returns when requests are served. What has been started is
@@ -90,7 +86,8 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	none := func() {}
 	s := &Stack{
 		log: log, settings: set, Data: set.data, Exports: filepath.Join(set.data, "exports"),
-		stopFront: none, stopWorkers: none, stopEmulator: none, failed: make(chan error, 3),
+		stopFront: none, stopEmulator: none, stopWorkers: func() error { return nil },
+		failed: make(chan error, 16), // more than there are parts
 	}
 	// The parts end when Close says so, in its order, and not all at once with ctx.
 	base := log.WithContext(context.WithoutCancel(ctx))
@@ -102,6 +99,9 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	return s, nil
 }
 
+// Routes is the table of all that the front door serves.
+func (s *Stack) Routes() []httpapi.Route { return s.front.Routes() }
+
 // Failed tells of a part that ended by itself.
 func (s *Stack) Failed() <-chan error { return s.failed }
 
@@ -111,10 +111,7 @@ func (s *Stack) Close() error {
 	var err error
 	s.closing.Do(func() {
 		s.stopFront()
-		s.stopWorkers()
-		if s.workers != nil {
-			err = s.workers.Close()
-		}
+		err = s.stopWorkers()
 		if s.queue != nil {
 			s.queue.Close()
 		}
@@ -158,74 +155,6 @@ func (s *Stack) startEmulator(ctx context.Context, cfg Config) error {
 		return errors.Join(err, listener.Close())
 	}
 	s.EmulatorURL, s.stopEmulator = s.serve(ctx, s.Emulator.Guard(listener), s.Emulator)
-	return nil
-}
-
-func (s *Stack) startWorkers(ctx context.Context, cfg Config) error {
-	vars := env.New(s.upstream(cfg))
-	client := xingchen.FromEnv(vars)
-	share := budget.FromEnv(vars, "XINGCHEN_RPS", "xingchen", vars.Secret("XINGCHEN_API_KEY"), s.queue, s.log)
-	if err := vars.Err(); err != nil {
-		return err
-	}
-	var err error
-	s.workers, err = export.New(export.Config{Queue: s.queue, Histories: client, Budget: share, Root: s.Exports})
-	if err != nil {
-		return err
-	}
-	users, err := directory.New(directory.Config{Queue: s.queue})
-	if err != nil {
-		return err
-	}
-	stopExports, stopUsers := s.run(ctx, s.workers.Run), s.run(ctx, users.Run)
-	stopShare := s.run(ctx, func(ctx context.Context) error {
-		share.Run(ctx)
-		return nil
-	})
-	s.stopWorkers = func() {
-		stopExports()
-		stopUsers()
-		stopShare()
-	}
-	return nil
-}
-
-func (s *Stack) startFront(ctx context.Context, cfg Config) error {
-	vars := env.New(s.upstream(cfg))
-	front := httpapi.FromEnv(vars, s.log)
-	if !ownKeys(cfg.Getenv) {
-		s.Key = DefaultKey
-	}
-	chat := chatapi.FromEnv(vars)
-	stopChat, err := chat.Attach(ctx, vars, s.queue, s.log)
-	if err != nil {
-		return err
-	}
-	s.stopFront = stopChat
-	if err := vars.Err(); err != nil {
-		return err
-	}
-	if cfg.Chat != nil {
-		cfg.Chat(s, &chat)
-	}
-	exports, err := exportapi.New(exportapi.Config{Queue: s.queue})
-	if err != nil {
-		return err
-	}
-	handler, err := httpapi.New(front, slices.Concat(chatapi.Routes(chat), characterapi.Routes(chat.Xingchen), exports.Routes())...)
-	if err != nil {
-		return err
-	}
-	listener, err := faas.Listen(ctx, s.settings.addr, "XINGHE_ADDR")
-	if err != nil {
-		return err
-	}
-	var stopServing func()
-	s.URL, stopServing = s.serve(ctx, listener, handler)
-	s.stopFront = func() {
-		stopServing()
-		stopChat()
-	}
 	return nil
 }
 

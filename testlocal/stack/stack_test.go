@@ -69,7 +69,9 @@ func setupChat(t *testing.T, vars map[string]string, emu emulator.Config, config
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bundle{Stack: s, t: t, client: &http.Client{Transport: &http.Transport{}}, log: log}
+	b := &bundle{Stack: s, t: t, client: &http.Client{Transport: &recorder{
+		Transport: &http.Transport{}, t: t, contract: newContract(t, s.Routes()), front: s.URL,
+	}}, log: log}
 	t.Cleanup(func() {
 		b.client.CloseIdleConnections()
 		if err := s.Close(); err != nil {

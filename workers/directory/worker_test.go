@@ -6,17 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
@@ -24,6 +20,7 @@ import (
 	reader "xinghe/shared/directory"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
+	"xinghe/testlocal/natstest"
 	"xinghe/workers/directory"
 )
 
@@ -38,46 +35,17 @@ var noon = time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
 
 type bundle struct {
 	testing.TB
-	dir   string
-	srv   atomic.Pointer[server.Server]
+	srv   *natstest.Server
 	queue *queue.Queue
 	js    jetstream.JetStream
 	log   bytes.Buffer // of the worker; read it when that has stopped
 	sent  int
 }
 
-func (b *bundle) boot() {
-	b.Helper()
-	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: b.dir, NoSigs: true, NoLog: true})
-	if err != nil {
-		b.Fatal(err)
-	}
-	srv.Start()
-	b.srv.Store(srv)
-}
-
-func (b *bundle) halt() {
-	if srv := b.srv.Swap(nil); srv != nil {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	}
-}
-
-func (b *bundle) InProcessConn() (net.Conn, error) {
-	if srv := b.srv.Load(); srv != nil {
-		return srv.InProcessConn()
-	}
-	return nil, nats.ErrNoServers
-}
-
 func setup(tb testing.TB) *bundle {
 	tb.Helper()
-	b := &bundle{TB: tb, dir: tb.TempDir()}
-	b.boot()
-	tb.Cleanup(b.halt)
-	nc, err := queue.Connect(queue.ConnConfig{Options: []nats.Option{
-		nats.InProcessServer(b), nats.ReconnectWait(20 * time.Millisecond), nats.ReconnectJitter(0, 0),
-	}})
+	b := &bundle{TB: tb, srv: natstest.New(tb)}
+	nc, err := queue.Connect(queue.ConnConfig{Options: b.srv.Options()})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -345,8 +313,8 @@ func TestGoesOnWhenNATSComesBack(t *testing.T) {
 	b.work(directory.Config{})
 	b.chat(bot, "before", noon)
 	b.settled()
-	b.halt()
-	b.boot()
+	b.srv.Stop()
+	b.srv.Start()
 	b.chat(bot, "after", noon)
 	b.settled()
 	want := []jobs.DirectoryEntry{entry(bot, "after", noon, noon), entry(bot, "before", noon, noon)}

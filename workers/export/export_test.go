@@ -2,28 +2,34 @@ package export_test
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
+	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
+	"xinghe/shared/sink"
 	"xinghe/shared/xingchen"
+	"xinghe/testlocal/natstest"
 	"xinghe/workers/export"
 )
 
@@ -74,142 +80,262 @@ func (u *upstream) fill(character, user string, n int) {
 }
 
 type bundle struct {
-	t        *testing.T
+	testing.TB
+	nats     *natstest.Server
 	queue    *queue.Queue
 	upstream *upstream
 	root     string
+	sink     sink.Sink
 	exports  *queue.Store[jobs.Export]
 }
 
-func setup(t *testing.T) *bundle {
-	t.Helper()
-	srv, err := server.NewServer(&server.Options{DontListen: true, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+func setup(tb testing.TB) *bundle {
+	tb.Helper()
+	b := &bundle{TB: tb, nats: natstest.New(tb), root: tb.TempDir(), upstream: &upstream{rows: map[string][]xingchen.HistoryMessage{}}}
+	var err error
+	if b.sink, err = sink.NewFolder(b.root); err != nil {
+		tb.Fatal(err)
+	}
+	if b.queue, err = queue.New(b.nats.JetStream(), queue.Config{}); err != nil {
+		tb.Fatal(err)
+	}
+	if err := b.queue.Ensure(tb.Context()); err != nil {
+		tb.Fatal(err)
+	}
+	b.exports = open[jobs.Export](b, jobs.BucketExports)
+	return b
+}
+
+func open[T any](b *bundle, bucket string) *queue.Store[T] {
+	b.Helper()
+	store, err := queue.OpenStore[T](b.queue, bucket, queue.StoreConfig{})
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
-	srv.Start()
-	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	q, err := queue.Open(queue.ConnConfig{Options: []nats.Option{nats.InProcessServer(srv)}}, queue.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(q.Close)
-	if err := q.Ensure(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	exports, err := queue.OpenStore[jobs.Export](q, jobs.BucketExports, queue.StoreConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &bundle{t: t, queue: q, root: t.TempDir(), exports: exports, upstream: &upstream{rows: map[string][]xingchen.HistoryMessage{}}}
+	return store
 }
 
 // work runs a worker until stop is called, which waits for it.
 func (b *bundle) work(change func(*export.Config)) (stop func()) {
-	b.t.Helper()
-	cfg := export.Config{Queue: b.queue, Histories: b.upstream, Root: b.root, Attempts: 3}
+	b.Helper()
+	cfg := export.Config{
+		Queue: b.queue, Histories: b.upstream, Sink: b.sink, Tries: 3, Attempts: 2, Patience: 100 * time.Millisecond,
+		Backoff: func(int) time.Duration { return 5 * time.Millisecond },
+	}
 	if change != nil {
 		change(&cfg)
 	}
 	worker, err := export.New(cfg)
 	if err != nil {
-		b.t.Fatal(err)
+		b.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(b.t.Context())
+	ctx, cancel := context.WithCancel(b.Context())
 	done := make(chan error, 1)
 	go func() { done <- worker.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := errors.Join(<-done, worker.Close()); err != nil {
-			b.t.Errorf("worker: %v", err)
+			b.Errorf("worker: %v", err)
 		}
 	})
-	b.t.Cleanup(stop)
+	b.Cleanup(stop)
 	return stop
 }
 
+// spec of all that there is of some characters and users.
+func spec(characters, users []string) jobs.ExportSpec {
+	return jobs.ExportSpec{Name: "nightly", Characters: characters, Users: users, From: day, To: day.Add(24 * time.Hour)}
+}
+
 func (b *bundle) start(characters, users []string) jobs.Export {
-	b.t.Helper()
-	e := jobs.Export{ID: "exp_TEST", Name: "nightly", State: jobs.StateQueued, CreatedAt: time.Now(), Spec: jobs.ExportSpec{
-		Name: "nightly", Characters: characters, Users: users, From: day, To: day.Add(24 * time.Hour),
-	}.WithDefaults()}
-	if _, err := b.exports.Create(b.t.Context(), e.ID, e); err != nil {
-		b.t.Fatal(err)
+	b.Helper()
+	return b.startSpec("exp_TEST", spec(characters, users))
+}
+
+// startSpec accepts an export as the function does.
+func (b *bundle) startSpec(id string, spec jobs.ExportSpec) jobs.Export {
+	b.Helper()
+	e := jobs.Export{ID: id, Name: spec.Name, State: jobs.StateQueued, Round: 1, CreatedAt: time.Now(), Spec: spec.WithDefaults()}
+	if _, err := b.exports.Create(b.Context(), e.ID, e); err != nil {
+		b.Fatal(err)
 	}
 	b.publish(e)
 	return e
 }
 
-func (b *bundle) publish(e jobs.Export) {
-	b.t.Helper()
-	data, err := json.Marshal(e)
+// change changes an export's record as the function does.
+func (b *bundle) change(id string, change func(*jobs.Export)) jobs.Export {
+	b.Helper()
+	entry, err := b.exports.Modify(b.Context(), id, func(e *jobs.Export) error {
+		change(e)
+		return nil
+	})
 	if err != nil {
-		b.t.Fatal(err)
+		b.Fatal(err)
 	}
-	if err := b.queue.Publish(b.t.Context(), queue.Job{Subject: jobs.SubjectExport + e.ID, Data: data}); err != nil {
-		b.t.Fatal(err)
+	return entry.Value
+}
+
+// resume starts another round as the function does.
+func (b *bundle) resume(id string) {
+	b.Helper()
+	b.publish(b.change(id, func(e *jobs.Export) {
+		e.Round++
+		e.State, e.CancelledAt, e.Error, e.FinishedAt = jobs.StateQueued, nil, nil, nil
+	}))
+}
+
+func (b *bundle) publish(e jobs.Export) {
+	b.Helper()
+	b.job(jobs.SubjectExport+e.ID, e)
+}
+
+func (b *bundle) job(subject string, payload any) {
+	b.Helper()
+	data, err := json.Marshal(payload)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := b.queue.Publish(b.Context(), queue.Job{Subject: subject, Data: data}); err != nil {
+		b.Fatal(err)
 	}
 }
 
 // end waits for the export's end.
 func (b *bundle) end(id string) jobs.Export {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	b.Helper()
+	return b.until(id, func(e jobs.Export) bool { return e.State.Ended() })
+}
+
+func (b *bundle) until(id string, is func(jobs.Export) bool) jobs.Export {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), 60*time.Second)
 	defer cancel()
+	var last jobs.Export
 	for entry, err := range b.exports.Watch(ctx, id) {
 		if err != nil {
-			b.t.Fatal(err)
+			b.Fatalf("%v; the export is %+v", err, last)
 		}
-		if entry.Value.State.Ended() {
-			return entry.Value
+		if last = entry.Value; is(last) {
+			return last
 		}
 	}
-	b.t.Fatal("the export did not end")
-	return jobs.Export{}
+	b.Fatal("the watch has ended")
+	return last
 }
 
 // files reads the manifest and all rows, and checks each part against it.
 func (b *bundle) files(e jobs.Export) (jobs.Manifest, []jobs.Row) {
-	b.t.Helper()
+	b.Helper()
 	var manifest jobs.Manifest
-	data, err := os.ReadFile(filepath.Join(b.root, e.Manifest))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if err := json.Unmarshal(data, &manifest); err != nil {
-		b.t.Fatal(err)
+	decoder := json.NewDecoder(bytes.NewReader(b.read(e.Manifest)))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&manifest); err != nil {
+		b.Fatalf("manifest: %v", err)
 	}
 	var rows []jobs.Row
 	for _, part := range manifest.Parts {
-		data, err := os.ReadFile(filepath.Join(b.root, part.Path))
-		if err != nil {
-			b.t.Fatal(err)
+		data := b.read(part.Path)
+		mine := decodeRows(b, e.Spec, data)
+		want := jobs.Part{
+			Path: part.Path, Window: part.Window, Rows: int64(len(mine)), Bytes: int64(len(data)), SHA256: hexSum(data),
+			First: mine[0].MessageID, Last: mine[len(mine)-1].MessageID,
 		}
-		sum := sha256.Sum256(data)
-		var mine []jobs.Row
-		for scanner := bufio.NewScanner(strings.NewReader(string(data))); scanner.Scan(); {
-			var row jobs.Row
-			if err := json.Unmarshal(scanner.Bytes(), &row); err != nil {
-				b.t.Fatal(err)
-			}
-			mine = append(mine, row)
-		}
-		want := jobs.Part{Path: part.Path, Rows: int64(len(mine)), Bytes: int64(len(data)), SHA256: hex.EncodeToString(sum[:]), First: mine[0].MessageID, Last: mine[len(mine)-1].MessageID}
 		if diff := cmp.Diff(want, part); diff != "" {
-			b.t.Errorf("the manifest is wrong on a part:\n%s", diff)
+			b.Errorf("the manifest is wrong on a part:\n%s", diff)
 		}
 		rows = append(rows, mine...)
 	}
+	if int64(len(rows)) != manifest.Rows {
+		b.Errorf("%d rows, but the manifest has %d", len(rows), manifest.Rows)
+	}
 	drafts, err := filepath.Glob(filepath.Join(b.root, "*", "*", ".*"))
 	if err != nil || len(drafts) > 0 {
-		b.t.Errorf("drafts are left: %v %v", drafts, err)
+		b.Errorf("drafts are left: %v %v", drafts, err)
 	}
 	return manifest, rows
 }
 
+func (b *bundle) read(path string) []byte {
+	b.Helper()
+	file, err := b.sink.Open(b.Context(), path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return data
+}
+
+func hexSum(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// decodeRows reads a part by other means than those that it was written with.
+func decodeRows(tb testing.TB, spec jobs.ExportSpec, data []byte) (rows []jobs.Row) {
+	tb.Helper()
+	var plain io.Reader = bytes.NewReader(data)
+	var err error
+	switch spec.Compression {
+	case jobs.CompressionGzip:
+		plain, err = gzip.NewReader(plain)
+	case jobs.CompressionZstd:
+		plain, err = zstd.NewReader(plain, zstd.WithDecoderConcurrency(1))
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if spec.Format == jobs.FormatCSV {
+		return decodeCSV(tb, plain)
+	}
+	decoder := json.NewDecoder(plain)
+	decoder.DisallowUnknownFields()
+	for {
+		var row jobs.Row
+		if err := decoder.Decode(&row); errors.Is(err, io.EOF) {
+			return rows
+		} else if err != nil {
+			tb.Fatal(err)
+		}
+		rows = append(rows, row)
+	}
+}
+
+func decodeCSV(tb testing.TB, plain io.Reader) (rows []jobs.Row) {
+	tb.Helper()
+	text := bufio.NewReader(plain)
+	if mark, err := text.Peek(3); err != nil || string(mark) != "\ufeff" {
+		tb.Fatalf("no byte order mark but %q, %v", mark, err)
+	}
+	_, _ = text.Discard(3)
+	records, err := csv.NewReader(text).ReadAll()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, r := range records[1:] {
+		row := jobs.Row{MessageID: r[0], ChatID: r[1], SessionID: r[2], CharacterID: r[3], UserID: r[4], MessageType: r[5], Content: r[6], Time: r[9]}
+		if r[7] != "" {
+			rating, err := strconv.ParseFloat(r[7], 64)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			row.Rating = &rating
+		}
+		if row.GmtCreate, err = strconv.ParseInt(r[8], 10, 64); err != nil {
+			tb.Fatal(err)
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
 // equal compares the exported ids with the generated ones, window by window in order.
 func (b *bundle) equal(rows []jobs.Row, windows ...string) {
-	b.t.Helper()
+	b.Helper()
 	var want, got []string
 	for _, window := range windows {
 		var ids []string
@@ -223,7 +349,7 @@ func (b *bundle) equal(rows []jobs.Row, windows ...string) {
 		got = append(got, row.MessageID)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		b.t.Errorf("exported and generated rows differ:\n%s", diff)
+		b.Errorf("exported and generated rows differ:\n%s", diff)
 	}
 }
 
@@ -243,7 +369,7 @@ func TestExport(t *testing.T) {
 	if !manifest.Complete || manifest.Rows != 181 || len(manifest.Windows) != 4 || manifest.Windows[0].TotalBefore != 130 || manifest.Windows[2].Rows != 0 {
 		t.Errorf("manifest: %+v", manifest)
 	}
-	want := jobs.Progress{Windows: 4, WindowsDone: 4, Rows: 181, Bytes: e.Progress.Bytes, Requests: 3 + 2 + 1 + 1 + 4}
+	want := jobs.Progress{Windows: 4, WindowsDone: 4, Rows: 181, Bytes: e.Progress.Bytes, Requests: 4 + 2 + 2 + 2}
 	if diff := cmp.Diff(want, e.Progress); diff != "" {
 		t.Errorf("progress:\n%s", diff)
 	}
@@ -254,21 +380,21 @@ func TestExport(t *testing.T) {
 	if diff := cmp.Diff(row, rows[0]); diff != "" {
 		t.Errorf("row:\n%s", diff)
 	}
-	b.told(e)
+	b.told(e, "xinghe.export.done")
 }
 
 // told looks for the one event of the export's end.
-func (b *bundle) told(e jobs.Export) {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 10*time.Second)
+func (b *bundle) told(e jobs.Export, kind string) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
 	defer cancel()
 	var event jobs.Event
 	err := b.queue.Consume(ctx, queue.ConsumerConfig{Name: "test", Subjects: []string{jobs.EventPrefix + ">"}}, func(_ context.Context, d *queue.Delivery) error {
 		defer cancel()
 		return json.Unmarshal(d.Data, &event)
 	})
-	if err != nil || event.Type != "xinghe.export."+string(e.State) || event.Subject != e.ID {
-		b.t.Errorf("event %+v, %v", event, err)
+	if err != nil || event.Type != kind || event.Subject != e.ID {
+		b.Errorf("event %+v, %v", event, err)
 	}
 }
 
@@ -277,8 +403,8 @@ func TestRepeatedRowsAreDropped(t *testing.T) {
 	b := setup(t)
 	b.upstream.fill("c", "u", 120)
 	b.upstream.trouble = func(_ int, q xingchen.HistoryQuery, page *xingchen.Page[xingchen.HistoryMessage]) error {
-		if q.PageNum == 2 { // the last row of page 1 stands here once more
-			page.List = append(slices.Clone(b.upstream.rows["c/u"][49:50]), page.List...)
+		if q.PageNum == 3 { // the last row of page 2 stands here once more
+			page.List = append(slices.Clone(b.upstream.rows["c/u"][99:100]), page.List...)
 		}
 		return nil
 	}
@@ -308,8 +434,8 @@ func TestMovedWindowIsReadAgain(t *testing.T) {
 	}
 	_, rows := b.files(e)
 	b.equal(rows, "c/u")
-	if b.upstream.calls != 6 {
-		t.Errorf("%d requests, want two readings of 3", b.upstream.calls)
+	if b.upstream.calls != 4 {
+		t.Errorf("%d requests, want two pages and two counts", b.upstream.calls)
 	}
 }
 
@@ -323,7 +449,7 @@ func TestWindowThatCannotBeRead(t *testing.T) {
 		state jobs.State
 	}{
 		{"refused for good", []string{"good", "bad"}, &xingchen.Error{HTTPStatus: 400, Code: 404, Key: "aca.error.notfound", Message: "Not Found"}, 1, jobs.StatePartial},
-		{"unavailable for too long", []string{"good", "bad"}, &xingchen.Error{HTTPStatus: 500, Message: "boom"}, 3, jobs.StatePartial},
+		{"unavailable for too long", []string{"good", "bad"}, &xingchen.Error{HTTPStatus: 500, Message: "boom"}, 6, jobs.StatePartial},
 		{"all of them", []string{"bad"}, &xingchen.Error{HTTPStatus: 400, Code: 403, Message: "No Permission"}, 1, jobs.StateFailed},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -347,7 +473,7 @@ func TestWindowThatCannotBeRead(t *testing.T) {
 			if manifest.Complete || len(manifest.Failed) != 1 || manifest.Failed[0].UserID != "bad" || !strings.Contains(manifest.Failed[0].Reason, tc.fail.Message) {
 				t.Errorf("manifest: %+v", manifest)
 			}
-			b.told(e)
+			b.told(e, "xinghe.export."+string(tc.state))
 		})
 	}
 }
@@ -375,7 +501,7 @@ func TestAnotherWorkerGoesOn(t *testing.T) {
 	<-reached
 	stop()
 	// As if the worker had been killed: a draft stays behind.
-	if err := os.WriteFile(filepath.Join(b.root, "nightly", e.ID, ".000007-0000.jsonl.X.draft"), []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(b.root, "nightly", e.ID, ".000007-00000.jsonl.X.draft"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := b.exports.Get(t.Context(), e.ID); err != nil || got.Value.State.Ended() {
@@ -413,7 +539,7 @@ func TestJobWithoutRecordIsDropped(t *testing.T) {
 	b := setup(t)
 	b.upstream.fill("c", "u", 1)
 	b.work(nil)
-	b.publish(jobs.Export{ID: "exp_REFUSED", Spec: jobs.ExportSpec{Name: "n", Characters: []string{"c"}, Users: []string{"u"}}})
+	b.publish(jobs.Export{ID: "exp_REFUSED", Round: 1, Spec: jobs.ExportSpec{Name: "n", Characters: []string{"c"}, Users: []string{"u"}}})
 	// The export that follows in the same queue is done, the refused one has left no trace.
 	b.end(b.start([]string{"c"}, []string{"u"}).ID)
 	if _, err := b.exports.Get(t.Context(), "exp_REFUSED"); !errors.Is(err, queue.ErrNotFound) {

@@ -2,84 +2,132 @@ package export
 
 import (
 	"bufio"
-	"encoding/json"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
-	"os"
+	"hash"
+	"io"
 	"path"
 
 	"xinghe/shared/jobs"
+	"xinghe/shared/sink"
 )
 
-// parts writes the rows of one window as JSON lines, to files of bounded size. The same
-// rows give the same files.
+// parts writes the rows of one window to files of bounded size, one after another. Where a
+// part ends depends on the rows alone, so that the same rows give the same files.
 type parts struct {
-	root   *os.Root
-	window jobs.Window
-	limit  int64
+	sink     sink.Sink
+	window   jobs.Window
+	limit    int64
+	encoder  encoder
+	compress compressor // nil for none
+	row      bytes.Buffer
+	buffer   *bufio.Writer
 
-	current *file
-	buffer  *bufio.Writer
-	encoder *json.Encoder
-	part    jobs.Part
-	done    []jobs.Part
+	out   sink.Writer // nil between parts
+	sum   hash.Hash
+	size  int64 // written to out
+	plain int64 // before compression
+	part  jobs.Part
 }
 
-func newParts(root *os.Root, window jobs.Window, limit int64) *parts {
-	return &parts{root: root, window: window, limit: limit}
+func newParts(to sink.Sink, window jobs.Window, limit int64) (*parts, error) {
+	compress, err := newCompressor(window.Compression)
+	if err != nil {
+		return nil, fmt.Errorf("compress with %s: %w", window.Compression, err)
+	}
+	p := &parts{sink: to, window: window, limit: limit, encoder: newEncoder(window.Format), compress: compress, sum: sha256.New()}
+	p.buffer = bufio.NewWriterSize(nil, 64<<10)
+	return p, nil
 }
 
-func (p *parts) write(row jobs.Row) error {
-	if p.current == nil {
-		if err := p.begin(row); err != nil {
-			return err
+// place is the path of a part.
+func place(window jobs.Window, number int) string {
+	return path.Join(window.Folder, fmt.Sprintf("%06d-%05d%s", window.Number, number, extension(window)))
+}
+
+// write adds a row to the part of that number, and reports whether the part is full.
+func (p *parts) write(ctx context.Context, number int, row jobs.Row) (full bool, err error) {
+	p.row.Reset()
+	if p.out == nil {
+		if err := p.begin(ctx, number, row); err != nil {
+			return false, err
 		}
 	}
-	if err := p.encoder.Encode(row); err != nil {
-		return fmt.Errorf("write row: %w", err)
+	if err := p.encoder.row(&p.row, row); err != nil {
+		return false, fmt.Errorf("encode row: %w", err)
+	}
+	p.plain += int64(p.row.Len())
+	if _, err := p.target().Write(p.row.Bytes()); err != nil {
+		return false, err
 	}
 	p.part.Rows++
 	p.part.Last = row.MessageID
-	if p.current.bytes+int64(p.buffer.Buffered()) >= p.limit {
-		return p.finish()
-	}
-	return nil
+	return p.plain >= p.limit, nil
 }
 
-func (p *parts) begin(first jobs.Row) error {
-	place := path.Join(p.window.Folder, fmt.Sprintf("%06d-%04d.jsonl", p.window.Number, len(p.done)))
-	current, err := create(p.root, place)
+func (p *parts) begin(ctx context.Context, number int, first jobs.Row) error {
+	p.part = jobs.Part{Path: place(p.window, number), Window: p.window.Number, First: first.MessageID}
+	out, err := p.sink.Create(ctx, p.part.Path)
 	if err != nil {
 		return err
 	}
-	p.current, p.part = current, jobs.Part{Path: place, First: first.MessageID}
-	p.buffer = bufio.NewWriterSize(current, 64<<10)
-	p.encoder = json.NewEncoder(p.buffer)
-	p.encoder.SetEscapeHTML(false)
+	p.out, p.size, p.plain = out, 0, 0
+	p.sum.Reset()
+	p.buffer.Reset(writerFunc(p.store))
+	if p.compress != nil {
+		p.compress.Reset(p.buffer)
+	}
+	p.encoder.begin(&p.row)
 	return nil
 }
 
-// finish makes the part at hand appear; without rows there is none.
-func (p *parts) finish() error {
-	if p.current == nil {
-		return nil
+func (p *parts) target() io.Writer {
+	if p.compress != nil {
+		return p.compress
+	}
+	return p.buffer
+}
+
+// store takes what is ready to be written.
+func (p *parts) store(data []byte) (int, error) {
+	n, err := p.out.Write(data)
+	p.sum.Write(data[:n])
+	p.size += int64(n)
+	return n, err
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(data []byte) (int, error) { return f(data) }
+
+// open reports whether there are rows in a part that is not finished.
+func (p *parts) open() bool { return p.out != nil }
+
+// finish makes the part at hand appear.
+func (p *parts) finish() (jobs.Part, error) {
+	defer p.abort()
+	if p.compress != nil {
+		if err := p.compress.Close(); err != nil {
+			return jobs.Part{}, err
+		}
 	}
 	if err := p.buffer.Flush(); err != nil {
-		p.abandon()
-		return fmt.Errorf("write part: %w", err)
+		return jobs.Part{}, err
 	}
-	if err := p.current.commit(); err != nil {
-		return err
+	if err := p.out.Commit(); err != nil {
+		return jobs.Part{}, err
 	}
-	p.part.Bytes, p.part.SHA256 = p.current.bytes, p.current.sha256()
-	p.done = append(p.done, p.part)
-	p.current = nil
-	return nil
+	p.part.Bytes, p.part.SHA256 = p.size, hex.EncodeToString(p.sum.Sum(nil))
+	return p.part, nil
 }
 
-// abandon drops the part at hand, if any.
-func (p *parts) abandon() {
-	if p.current != nil {
-		p.current.abandon()
-		p.current = nil
+// abort drops the part at hand, if any.
+func (p *parts) abort() {
+	if p.out != nil {
+		p.out.Abort()
+		p.out = nil
 	}
 }

@@ -1,215 +1,164 @@
 package export
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
 	"time"
 
-	"xinghe/shared/budget"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 	"xinghe/shared/sign"
-	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
 )
 
-// pageSize is the largest that upstream gives. It follows Xingchen HTTP API, history query.
-const pageSize = 50
+const (
+	// haltEvery bounds how often a window asks whether its export still wants it.
+	haltEvery = 500 * time.Millisecond
+	// aside is how long a window is left alone that somebody else works on, or whose state
+	// cannot be kept.
+	aside = 2 * time.Second
+)
 
-// errMoved says that a window's rows changed while they were read.
-var errMoved = errors.New("the history changed while it was read")
+// errHalted says that the export does not want the window any more.
+var errHalted = errors.New("the export has ended, or was started anew")
 
-// window reads one window and notes its result, which the run waits for. What may succeed
-// later is tried again; what cannot, or has been tried too often, is noted as failed.
+// window reads one window, from where it was left, and notes how far it has come. What may
+// succeed later is tried again; what cannot, or has been tried too often, is noted as
+// failed.
 func (w *Worker) window(ctx context.Context, job *queue.Delivery) error {
 	var window jobs.Window
 	if err := json.Unmarshal(job.Data, &window); err != nil {
 		return queue.Discard(fmt.Errorf("decode window: %w", err))
 	}
-	key := resultKey(window)
-	if _, err := w.results.Get(ctx, key); !errors.Is(err, queue.ErrNotFound) {
-		return err // done already, or not to be known
-	}
-	result, err := jobs.WindowResult{}, errors.New("its workers died")
-	if job.Attempt <= w.cfg.Attempts {
-		result, err = w.read(ctx, window)
-	}
-	if err != nil && ctx.Err() != nil {
+	t := &task{w: w, window: window, deliveries: job.Attempt}
+	err := t.do(ctx)
+	switch {
+	case ctx.Err() != nil:
 		return err // the worker is going down; another one goes on
+	case errors.Is(err, errHalted):
+		return nil
+	case errors.Is(err, queue.ErrConflict), errors.Is(err, queue.ErrUnavailable):
+		return queue.Snooze(aside)
 	}
-	if err != nil && job.Attempt < w.cfg.Attempts && retryable(err) {
-		if refusal, ok := errors.AsType[*xingchen.Error](err); ok {
-			return queue.RetryAfter(err, refusal.RetryAfter)
-		}
-		return err
-	}
-	result.Number = window.Number
-	if err != nil {
-		result = jobs.WindowResult{Number: window.Number, Error: sign.Redact(err.Error())}
-	}
-	_, err = w.results.Put(ctx, key, result)
 	return err
 }
 
-// retryable reports whether trying again may help: not where upstream refuses the request
-// itself.
-func retryable(err error) bool {
-	if _, ok := errors.AsType[*upstream.FieldError](err); ok {
-		return false
-	}
-	refusal, ok := errors.AsType[*xingchen.Error](err)
-	return !ok || refusal.Retryable()
+func resultKey(window jobs.Window) string {
+	return window.ExportID + "." + strconv.Itoa(window.Number)
 }
 
-// read writes a window's rows to parts and proves their number. Rows come oldest first;
-// those of one millisecond are brought in the order of their ids, and those that come
-// twice, because rows before them vanished or appeared while pages were read, are dropped.
-func (w *Worker) read(ctx context.Context, window jobs.Window) (jobs.WindowResult, error) {
-	r := reader{
-		histories: w.cfg.Histories, budget: w.cfg.Budget, window: window, seen: make(map[string]bool),
-		parts: newParts(w.root, window, w.cfg.PartBytes),
-		result: jobs.WindowResult{Parts: []jobs.Part{}, Window: jobs.WindowCount{
-			CharacterID: window.CharacterID, UserID: window.UserID, From: window.From, To: window.To,
-		}},
-	}
-	defer r.parts.abandon()
-	for page := 1; ; page++ {
-		more, err := r.page(ctx, page)
-		if err != nil {
-			return r.result, err
-		}
-		if !more {
-			break
-		}
-	}
-	if err := r.settle(); err != nil {
-		return r.result, err
-	}
-	if err := r.prove(ctx); err != nil {
-		return r.result, err
-	}
-	if err := r.parts.finish(); err != nil {
-		return r.result, err
-	}
-	r.result.Parts = append(r.result.Parts, r.parts.done...)
-	return r.result, nil
+// task is one delivery of a window.
+type task struct {
+	w          *Worker
+	window     jobs.Window
+	deliveries int
+	looked     time.Time // when the export was last asked
+
+	result   jobs.WindowResult
+	revision uint64 // of result; 0 if it is not kept yet
 }
 
-// reader is one reading of a window.
-type reader struct {
-	histories Histories
-	budget    *budget.Budget
-	window    jobs.Window
-	parts     *parts
-	seen      map[string]bool
-	pending   []jobs.Row // of one millisecond, not yet written
-	result    jobs.WindowResult
+func (t *task) do(ctx context.Context) error {
+	if err := t.halted(ctx); err != nil {
+		return err
+	}
+	entry, err := t.w.results.Get(ctx, resultKey(t.window))
+	if err != nil && !errors.Is(err, queue.ErrNotFound) {
+		return err
+	}
+	if err == nil {
+		t.result, t.revision = entry.Value, entry.Revision
+	}
+	if t.result.Ended(t.window.Round) {
+		return nil
+	}
+	if t.result.Round < t.window.Round {
+		t.result.Tries = 0
+	}
+	if t.deliveries > t.w.cfg.Deaths {
+		return t.fail(ctx, errors.New("its workers died, again and again"))
+	}
+	err = t.w.patiently(ctx, func() error { return t.read(ctx) }, func() error { return t.halted(ctx) })
+	if err == nil || ctx.Err() != nil || errors.Is(err, errHalted) || errors.Is(err, queue.ErrConflict) || errors.Is(err, queue.ErrUnavailable) {
+		return err
+	}
+	return t.fail(ctx, err)
 }
 
-// page takes in one page and reports whether more may follow.
-func (r *reader) page(ctx context.Context, number int) (more bool, err error) {
-	page, err := r.query(ctx, number, pageSize)
-	if err != nil {
-		return false, err
-	}
-	if number == 1 {
-		r.result.Window.TotalBefore = int64(page.Total)
-	}
-	for _, message := range page.List {
-		if r.seen[message.MessageID] {
-			r.result.Duplicates++
-			continue
-		}
-		r.seen[message.MessageID] = true
-		if err := r.take(r.row(message)); err != nil {
-			return false, err
-		}
-	}
-	return len(page.List) >= pageSize, nil
-}
-
-func (r *reader) query(ctx context.Context, page, size int) (xingchen.Page[xingchen.HistoryMessage], error) {
-	waited, err := r.budget.Wait(ctx, budget.Bulk)
-	r.result.ThrottledMs += waited.Milliseconds()
-	if err != nil {
-		return xingchen.Page[xingchen.HistoryMessage]{}, err
-	}
-	r.result.Requests++
-	answer, err := r.histories.Histories(ctx, xingchen.HistoryQuery{
-		Where: xingchen.HistoryWhere{
-			CharacterID: r.window.CharacterID, BizUserID: r.window.UserID,
-			// Upstream includes both ends, our ranges exclude the second.
-			StartTime: ceil(r.window.From), EndTime: ceil(r.window.To) - 1,
-		},
-		OrderBy: []string{"gmtCreate asc"}, PageNum: page, PageSize: size,
-	})
-	if refusal, ok := errors.AsType[*xingchen.Error](err); ok && refusal.Kind() == upstream.KindThrottled {
-		r.budget.Penalize(refusal.RetryAfter)
-	}
-	return answer, err
-}
-
-// ceil is the first whole millisecond that is not before t.
-func ceil(t time.Time) xingchen.Millis {
-	millis := xingchen.MillisOf(t)
-	if millis.Time().Before(t) {
-		millis++
-	}
-	return millis
-}
-
-func (r *reader) row(m xingchen.HistoryMessage) jobs.Row {
-	return jobs.Row{
-		MessageID: m.MessageID, ChatID: m.ChatID, SessionID: m.SessionID,
-		CharacterID: r.window.CharacterID, UserID: r.window.UserID,
-		MessageType: m.MessageType, Content: m.Content, Rating: m.Rating,
-		GmtCreate: int64(m.GmtCreate), Time: m.GmtCreate.Time().Format("2006-01-02T15:04:05.000Z"),
-	}
-}
-
-// take holds a row back until all of its millisecond are there.
-func (r *reader) take(row jobs.Row) error {
-	if len(r.pending) > 0 {
-		switch last := r.pending[0].GmtCreate; {
-		case row.GmtCreate < last:
-			return fmt.Errorf("%w: message %s stands after later ones", errMoved, row.MessageID)
-		case row.GmtCreate > last:
-			if err := r.settle(); err != nil {
-				return err
-			}
-		}
-	}
-	r.pending = append(r.pending, row)
-	return nil
-}
-
-// settle writes the rows that were held back.
-func (r *reader) settle() error {
-	slices.SortFunc(r.pending, func(a, b jobs.Row) int { return cmp.Compare(a.MessageID, b.MessageID) })
-	for _, row := range r.pending {
-		if err := r.parts.write(row); err != nil {
-			return err
-		}
-		r.result.Window.Rows++
-	}
-	r.pending = r.pending[:0]
-	return nil
-}
-
-// prove asks for the total once more: what was read must be what upstream says there is.
-func (r *reader) prove(ctx context.Context) error {
-	page, err := r.query(ctx, 1, 1)
+func (t *task) read(ctx context.Context) error {
+	r, err := newReader(t.w, t.window, t.result)
 	if err != nil {
 		return err
 	}
-	count := &r.result.Window
-	count.TotalAfter = int64(page.Total)
-	if count.TotalBefore != count.TotalAfter || count.Rows != count.TotalAfter {
-		return fmt.Errorf("%w: total %d before, %d after, %d rows read", errMoved, count.TotalBefore, count.TotalAfter, count.Rows)
+	r.note = t.note
+	r.halt = func(ctx context.Context) error {
+		if time.Since(t.looked) < haltEvery {
+			return nil
+		}
+		return t.halted(ctx)
+	}
+	err = r.run(ctx)
+	t.result.Requests += r.requests // of what came to no part
+	t.result.ThrottledMs += r.throttled.Milliseconds()
+	return err
+}
+
+// halted asks the export whether it still wants the window.
+func (t *task) halted(ctx context.Context) error {
+	entry, err := t.w.exports.Get(ctx, t.window.ExportID)
+	if errors.Is(err, queue.ErrNotFound) {
+		return errHalted
+	}
+	if err != nil {
+		return err
+	}
+	t.looked = time.Now()
+	if e := entry.Value; e.State.Ended() || e.CancelledAt != nil || e.Round != t.window.Round {
+		return errHalted
 	}
 	return nil
+}
+
+// note keeps how far the window has come, unless somebody else has come further.
+func (t *task) note(ctx context.Context, result jobs.WindowResult) error {
+	var err error
+	if t.revision == 0 {
+		t.revision, err = t.w.results.Create(ctx, resultKey(t.window), result)
+		if errors.Is(err, queue.ErrExists) {
+			err = fmt.Errorf("%w: %w", queue.ErrConflict, err)
+		}
+	} else {
+		t.revision, err = t.w.results.Update(ctx, resultKey(t.window), result, t.revision)
+	}
+	if err == nil {
+		t.result = result
+	}
+	return err
+}
+
+// fail notes a failure: to be tried again if that may help and was not done too often, else
+// for good.
+func (t *task) fail(ctx context.Context, cause error) error {
+	result := t.result
+	result.Number, result.Round = t.window.Number, t.window.Round
+	count := &result.Window
+	count.Number, count.CharacterID, count.UserID, count.From, count.To = t.window.Number, t.window.CharacterID, t.window.UserID, t.window.From, t.window.To
+	result.Tries++
+	again := retryable(cause) && !fatal(cause) && !errors.Is(cause, errTies) && result.Tries < t.w.cfg.Attempts && t.deliveries <= t.w.cfg.Deaths
+	if !again {
+		result.Error, result.Fatal = sign.Redact(cause.Error()), fatal(cause)
+	}
+	if err := t.note(ctx, result); err != nil {
+		return err
+	}
+	if !again {
+		return nil
+	}
+	if refusal, ok := errors.AsType[*xingchen.Error](cause); ok {
+		return queue.RetryAfter(cause, refusal.RetryAfter)
+	}
+	return cause
 }

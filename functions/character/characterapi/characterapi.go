@@ -1,45 +1,91 @@
 // Package characterapi is the surface of the character function: character management as
-// Xingchen itself serves it.
+// Xingchen itself serves it. What the documents limit is checked before a request leaves,
+// every fault at once; what passes goes on byte for byte. Who changed which character is
+// told by events, after the answer.
 package characterapi
 
 import (
 	"net/http"
 
+	"xinghe/shared/egress"
+	"xinghe/shared/env"
+	"xinghe/shared/events"
 	"xinghe/shared/httpapi"
+	"xinghe/shared/jobs"
 	"xinghe/shared/relay"
 	"xinghe/shared/xingchen"
 )
 
-// scopes says what a key must be allowed for each route of Xingchen's character
-// management. It follows Xingchen HTTP API, character management.
-var scopes = map[string]httpapi.Scope{
-	"POST /v2/api/character/create":                            httpapi.ScopeCharacterWrite,
-	"POST /v2/api/character/update":                            httpapi.ScopeCharacterWrite,
-	"POST /v2/api/character/delete":                            httpapi.ScopeCharacterWrite,
-	"POST /v2/api/character/createOrUpdateVersion":             httpapi.ScopeCharacterWrite,
-	"GET /v2/api/character/details":                            httpapi.ScopeCharacterRead,
-	"POST /v2/api/character/search":                            httpapi.ScopeCharacterRead,
-	"GET /v2/api/character/versions/{characterId}":             httpapi.ScopeCharacterRead,
-	"GET /v2/api/character/newversion/recommend/{characterId}": httpapi.ScopeCharacterRead,
+// Source is that of the function's events.
+const Source = "/xinghe/character"
+
+// Config holds what the surface stands on.
+type Config struct {
+	// Client of Xingchen. Without it the function has no routes.
+	Client *xingchen.Client
+	// Addresses judges those of avatars. Required with Client.
+	Addresses *Addresses
+	// Events hears of changes; nil for nobody.
+	Events *events.Publisher
 }
 
-// Routes is the function's surface. Without a client there is none.
-func Routes(client *xingchen.Client) []httpapi.Route {
-	if client == nil {
+// FromEnv makes the client, nil if its variables are not set, and reads XINGHE_ALLOW_HOSTS.
+// Events are for the caller to add.
+func FromEnv(vars *env.Vars) Config {
+	cfg := Config{Client: xingchen.FromEnv(vars)}
+	var err error
+	cfg.Addresses, err = NewAddresses(egress.FromEnv(vars))
+	vars.Fault("XINGHE_ALLOW_HOSTS", err)
+	return cfg
+}
+
+// check looks at a request, whose body has been parsed; it is nil if there is none.
+type check func(c *checker, r *http.Request, body any)
+
+// operation is a route, what is checked, and the event of its success.
+type operation struct {
+	pattern string
+	scope   httpapi.Scope
+	check   check
+	event   string
+}
+
+var operations = []operation{
+	{"POST /v2/api/character/create", httpapi.ScopeCharacterWrite, checkCreate, jobs.EventCharacterCreated},
+	{"POST /v2/api/character/update", httpapi.ScopeCharacterWrite, checkUpdate, jobs.EventCharacterUpdated},
+	{"POST /v2/api/character/delete", httpapi.ScopeCharacterWrite, checkDelete, jobs.EventCharacterDeleted},
+	{"POST /v2/api/character/createOrUpdateVersion", httpapi.ScopeCharacterWrite, checkVersion, jobs.EventCharacterVersioned},
+	{"GET /v2/api/character/details", httpapi.ScopeCharacterRead, checkDetails, ""},
+	{"POST /v2/api/character/search", httpapi.ScopeCharacterRead, checkSearch, ""},
+	{"GET /v2/api/character/versions/{characterId}", httpapi.ScopeCharacterRead, nil, ""},
+	{"GET /v2/api/character/newversion/recommend/{characterId}", httpapi.ScopeCharacterRead, nil, ""},
+	// It writes a description from a text or a file, and touches no character.
+	{"POST /v2/api/character/auto/desc", httpapi.ScopeUpstream, nil, ""},
+}
+
+// Routes is the function's surface.
+func Routes(cfg Config) []httpapi.Route {
+	if cfg.Client == nil {
 		return nil
 	}
-	h := handler{relay: relay.Xingchen{Client: client}}
-	routes := make([]httpapi.Route, 0, len(scopes))
-	for pattern, scope := range scopes {
-		routes = append(routes, httpapi.Route{Pattern: pattern, Scope: scope, Shape: httpapi.Envelope, Handler: h.forward})
+	h := handler{cfg: cfg, relay: relay.Xingchen{Client: cfg.Client}}
+	routes := make([]httpapi.Route, 0, len(operations))
+	for _, op := range operations {
+		routes = append(routes, httpapi.Route{
+			Pattern: op.pattern, Scope: op.scope, Shape: httpapi.Envelope,
+			Handler: func(w http.ResponseWriter, r *http.Request) error { return h.serve(op, w, r) },
+		})
 	}
 	return routes
 }
 
-type handler struct{ relay relay.Xingchen }
+type handler struct {
+	cfg   Config
+	relay relay.Xingchen
+}
 
-// forward hands a request on; that a body is a JSON document is all that is asked of it.
-func (h handler) forward(w http.ResponseWriter, r *http.Request) error {
+// serve checks a request and hands it on.
+func (h handler) serve(op operation, w http.ResponseWriter, r *http.Request) error {
 	route, ok := xingchen.RouteFor(r.Method, r.URL.Path)
 	if !ok {
 		return httpapi.NotFound(r.URL.Path)
@@ -48,13 +94,33 @@ func (h handler) forward(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if len(body) > 0 {
-		var document map[string]any
-		if err := httpapi.DecodeLenient(body, &document); err != nil {
-			return err
-		}
+	document, err := h.check(op, r, body)
+	if err != nil {
+		return err
 	}
 	call := xingchen.Call{Route: route, Path: r.URL.EscapedPath(), Query: r.URL.Query(), Body: body}
-	_, err = h.relay.Serve(w, r, call, relay.Whole)
+	if op.event == "" || h.cfg.Events == nil {
+		_, err = h.relay.Serve(w, r, call, relay.Whole)
+		return err
+	}
+	out := &listener{ResponseWriter: w}
+	_, err = h.relay.Serve(out, r, call, relay.Whole)
+	h.tell(op, r, document, out)
 	return err
+}
+
+// check parses the body and names every fault of the request. The official client sends a
+// deletion without one.
+func (h handler) check(op operation, r *http.Request, body []byte) (document any, err error) {
+	if len(body) > 0 || r.Method == http.MethodPost && r.URL.RawQuery == "" {
+		if document, err = parse(body); err != nil {
+			return nil, err
+		}
+	}
+	if op.check == nil {
+		return document, nil
+	}
+	c := &checker{address: h.cfg.Addresses.fault}
+	op.check(c, r, document)
+	return document, httpapi.Invalid(c.faults...)
 }

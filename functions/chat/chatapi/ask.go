@@ -92,31 +92,41 @@ func (b beebotHandler) ask(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (b beebotHandler) answer(w http.ResponseWriter, r *http.Request, request beebot.ChatRequest) (relay.Outcome, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), askTimeout)
+	response, outcome, err := b.consult(r.Context(), request)
+	if err != nil {
+		return outcome, err
+	}
+	answer := askAnswer{
+		RequestID: httpapi.CallFrom(r.Context()).ID, SessionID: response.SessionID, MessageID: response.MessageID,
+		// Robots of version 2022-04-08 do not hand the tag back.
+		Tag: cmp.Or(response.Tag, request.Tag), Answers: make([]answerItem, 0, len(response.Answers)),
+	}
+	for _, a := range response.Answers {
+		answer.Answers = append(answer.Answers, newAnswerItem(a))
+	}
+	return outcome, httpapi.WriteJSON(w, http.StatusOK, answer)
+}
+
+// consult asks a robot that answers in one piece.
+func (b beebotHandler) consult(ctx context.Context, request beebot.ChatRequest) (*beebot.ChatResponse, relay.Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	outcome := relay.Outcome{Usage: jobs.ChatUsage{Incomplete: true}} // robots tell none
 	response, err := b.relay.Client.Chat(ctx, request)
 	if err != nil {
-		return outcome, relay.Refusal(r.Context(), err)
+		return nil, outcome, relay.Refusal(ctx, err)
 	}
-	call := httpapi.CallFrom(r.Context())
-	call.UpstreamID = response.RequestID
-	answer := askAnswer{
-		RequestID: call.ID, SessionID: response.SessionID, MessageID: response.MessageID,
-		// Robots of version 2022-04-08 do not hand the tag back.
-		Tag: cmp.Or(response.Tag, request.Tag), Answers: make([]answerItem, 0, len(response.Answers)),
-	}
+	httpapi.CallFrom(ctx).UpstreamID = response.RequestID
 	outcome.MessageID, outcome.SessionID = response.MessageID, response.SessionID
 	for _, a := range response.Answers {
-		item := newAnswerItem(a)
-		answer.Answers = append(answer.Answers, item)
-		outcome.Source, outcome.Text = a.Source, outcome.Text+item.Text
+		text, _ := a.Content()
+		outcome.Source, outcome.Text = a.Source, outcome.Text+text
 		outcome.NoAnswer, outcome.Sensitive = outcome.NoAnswer || a.NoAnswer(), outcome.Sensitive || a.Sensitive()
 		if a.Handover != nil {
 			outcome.Handover = a.Handover
 		}
 	}
-	return outcome, httpapi.WriteJSON(w, http.StatusOK, answer)
+	return response, outcome, nil
 }
 
 func newAnswerItem(a beebot.Answer) answerItem {

@@ -19,6 +19,13 @@ type beebotHandler struct {
 	desk  desk
 }
 
+func newBeebotHandler(cfg Config) beebotHandler {
+	return beebotHandler{
+		relay: relay.Beebot{Client: cfg.Beebot, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect},
+		desk:  desk{cfg: cfg, budget: cfg.BeebotBudget, upstream: "beebot"},
+	}
+}
+
 // chatQuestion is the body of POST /v1/beebot/{instanceId}/chat.
 type chatQuestion struct {
 	Utterance   string          `json:"utterance"`

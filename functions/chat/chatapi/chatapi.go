@@ -1,11 +1,12 @@
 // Package chatapi is the surface of the chat function: Xingchen's chat routes as Xingchen
-// itself serves them, and conversations with Beebot robots. A user's calls take turns, the
-// keys' budgets are kept, and what happened is told by events, after the answer and never
-// in the client's way.
+// itself serves them, conversations with Beebot robots, and both as OpenAI's clients hold
+// them. A user's calls take turns, the keys' budgets are kept, and what happened is told by
+// events, after the answer and never in the client's way.
 package chatapi
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"xinghe/shared/beebot"
@@ -41,6 +42,11 @@ type Config struct {
 	// ParallelKeys are the words by which Xingchen refuses a user's second conversation; see
 	// [relay.Xingchen]. Default: aca.error.chat.parallel, which its documents do not name.
 	ParallelKeys []string
+	// Robots are those that OpenAI's clients may talk to.
+	Robots []Robot
+	// Models are the models of Xingchen's that OpenAI's clients are told of, beside the
+	// characters of the account. Default: xingchen-plus-v2 and xingchen-plus.
+	Models []string
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 }
@@ -55,6 +61,9 @@ func (c Config) withDefaults() Config {
 	if c.ParallelKeys == nil {
 		c.ParallelKeys = []string{"aca.error.chat.parallel"}
 	}
+	if c.Models == nil {
+		c.Models = []string{"xingchen-plus-v2", "xingchen-plus"}
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -64,17 +73,14 @@ func (c Config) withDefaults() Config {
 // Routes is the function's surface.
 func Routes(cfg Config) []httpapi.Route {
 	cfg = cfg.withDefaults()
-	return slices.Concat(xingchenRoutes(cfg), beebotRoutes(cfg))
+	return slices.Concat(xingchenRoutes(cfg), beebotRoutes(cfg), openaiRoutes(cfg))
 }
 
 func beebotRoutes(cfg Config) []httpapi.Route {
 	if cfg.Beebot == nil {
 		return nil
 	}
-	bots := beebotHandler{
-		relay: relay.Beebot{Client: cfg.Beebot, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect},
-		desk:  desk{cfg: cfg, budget: cfg.BeebotBudget, upstream: "beebot"},
-	}
+	bots := newBeebotHandler(cfg)
 	return []httpapi.Route{
 		{Pattern: "POST /v1/beebot/{instanceId}/chat", Scope: httpapi.ScopeChat, Handler: bots.chat},
 		{Pattern: "POST /v1/beebot/{instanceId}/ask", Scope: httpapi.ScopeChat, Handler: bots.ask},
@@ -86,10 +92,7 @@ func xingchenRoutes(cfg Config) []httpapi.Route {
 	if cfg.Xingchen == nil {
 		return nil
 	}
-	x := xingchenHandler{
-		relay: relay.Xingchen{Client: cfg.Xingchen, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect, Text: cfg.EventText, Output: cfg.Output, ParallelKeys: cfg.ParallelKeys},
-		desk:  desk{cfg: cfg, budget: cfg.XingchenBudget, upstream: "xingchen"},
-	}
+	x := newXingchenHandler(cfg)
 	routes := []httpapi.Route{
 		{Pattern: "POST /v2/api/chat/send", Scope: httpapi.ScopeChat, Handler: x.send},
 		{Pattern: "POST /v2/api/groupchat/send", Scope: httpapi.ScopeChat, Handler: x.sendToGroup},
@@ -99,11 +102,24 @@ func xingchenRoutes(cfg Config) []httpapi.Route {
 		{Pattern: "GET /v2/api/chat/polling/image", Scope: httpapi.ScopeMessageRead, Handler: x.forward},
 		{Pattern: "POST /v2/api/chat/rating", Scope: httpapi.ScopeMessageWrite, Handler: x.forward},
 		{Pattern: "POST /v2/api/chat/reminder", Scope: httpapi.ScopeMessageWrite, Handler: x.forward},
-		{Pattern: "GET /v2/api/{path...}", Scope: httpapi.ScopeUpstream, Handler: x.forward},
-		{Pattern: "POST /v2/api/{path...}", Scope: httpapi.ScopeUpstream, Handler: x.forward},
 	}
+	routes = append(routes, forwarded(routes, x.forward)...)
 	for i := range routes {
 		routes[i].Shape = httpapi.Envelope
+	}
+	return routes
+}
+
+// forwarded are the other routes that upstream is known to have, each by its own pattern, so
+// that a wrong method is told as such. Character management is the character function's.
+func forwarded(own []httpapi.Route, forward httpapi.HandlerFunc) []httpapi.Route {
+	var routes []httpapi.Route
+	for _, known := range xingchen.Routes() {
+		pattern := known.Method + " " + known.Path
+		named := func(route httpapi.Route) bool { return route.Pattern == pattern }
+		if !strings.HasPrefix(known.Path, "/v2/api/character/") && !slices.ContainsFunc(own, named) {
+			routes = append(routes, httpapi.Route{Pattern: pattern, Scope: httpapi.ScopeUpstream, Handler: forward})
+		}
 	}
 	return routes
 }

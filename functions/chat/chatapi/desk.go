@@ -24,6 +24,7 @@ type desk struct {
 // conversation is who talks to whom.
 type conversation struct {
 	bot, user, surface string
+	anonymous          bool // the user was made up for this one call, and so waits for nobody
 	question           string
 	stream             bool
 }
@@ -95,7 +96,7 @@ func (d desk) tell(call *httpapi.Call, c conversation, o relay.Outcome, err erro
 		return
 	}
 	event := jobs.ChatEvent{
-		Bot: c.bot, UserID: c.user, RequestID: call.ID, MessageID: o.MessageID, SessionID: o.SessionID,
+		Bot: c.bot, UserID: c.user, Anonymous: c.anonymous, RequestID: call.ID, MessageID: o.MessageID, SessionID: o.SessionID,
 		UpstreamRequestID: call.UpstreamID, Key: call.Key, Surface: c.surface, Stream: c.stream,
 		DurMs: d.cfg.Now().Sub(start).Milliseconds(), ThrottledMs: throttled.Milliseconds(), Usage: o.Usage, Source: o.Source,
 	}

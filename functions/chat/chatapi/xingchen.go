@@ -15,6 +15,13 @@ type xingchenHandler struct {
 	desk  desk
 }
 
+func newXingchenHandler(cfg Config) xingchenHandler {
+	return xingchenHandler{
+		relay: relay.Xingchen{Client: cfg.Xingchen, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect, Text: cfg.EventText, Output: cfg.Output, ParallelKeys: cfg.ParallelKeys},
+		desk:  desk{cfg: cfg, budget: cfg.XingchenBudget, upstream: "xingchen"},
+	}
+}
+
 // send is a role chat: checked, in its turn, within the budget.
 func (x xingchenHandler) send(w http.ResponseWriter, r *http.Request) error {
 	if isWorkflow(r.Header) {

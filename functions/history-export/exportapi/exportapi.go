@@ -1,6 +1,11 @@
 // Package exportapi is the surface of the history-export function: it checks what is to be
-// exported, hands it to the workers durably, and tells what has become of it. Requests,
-// timers and schedules carry the same JSON.
+// exported, hands it to the workers durably, and tells what becomes of it: by state, as a
+// stream of events, and as files. Requests, timers and schedules carry the same JSON.
+//
+//	api, err := exportapi.New(exportapi.Config{Queue: q, Sink: files})
+//	handler, err := httpapi.New(cfg, api.Routes()...)
+//
+// It reads no history and writes no file: that is the workers' part.
 package exportapi
 
 import (
@@ -15,49 +20,66 @@ import (
 	"xinghe/shared/httpapi"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
+	"xinghe/shared/sink"
 )
 
 // Config of the surface.
 type Config struct {
 	// Queue takes the jobs and keeps their state. Required.
 	Queue *queue.Queue
-	// Timeout bounds how long a caller waits for the job to be durable; 5 s by default.
+	// Sink is where the workers write files, from which they are read here. Required.
+	Sink sink.Sink
+	// Timeout bounds how long a caller waits for NATS; 5 s by default.
 	Timeout time.Duration
+	// Heartbeat is the longest silence of an event stream; 15 s by default.
+	Heartbeat time.Duration
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 }
 
-// API starts exports and reads their state.
+// API starts exports and tells of them.
 type API struct {
-	queue   *queue.Queue
+	cfg     Config
 	exports *queue.Store[jobs.Export]
-	timeout time.Duration
-	now     func() time.Time
+	live    *queue.Store[jobs.Live]
+	marks   *queue.Store[jobs.Mark]
 }
 
 // New returns the surface. It does not touch the network.
 func New(cfg Config) (*API, error) {
-	if cfg.Queue == nil {
-		return nil, errors.New("exportapi: no queue")
+	if cfg.Queue == nil || cfg.Sink == nil {
+		return nil, errors.New("exportapi: Queue and Sink are required")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 5 * time.Second
 	}
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = 15 * time.Second
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	exports, err := queue.OpenStore[jobs.Export](cfg.Queue, jobs.BucketExports, queue.StoreConfig{})
-	if err != nil {
+	a := &API{cfg: cfg}
+	var faults [3]error
+	a.exports, faults[0] = queue.OpenStore[jobs.Export](cfg.Queue, jobs.BucketExports, queue.StoreConfig{})
+	a.live, faults[1] = queue.OpenStore[jobs.Live](cfg.Queue, jobs.BucketLive, queue.StoreConfig{})
+	a.marks, faults[2] = queue.OpenStore[jobs.Mark](cfg.Queue, jobs.BucketMarks, queue.StoreConfig{})
+	if err := errors.Join(faults[:]...); err != nil {
 		return nil, fmt.Errorf("exportapi: %w", err)
 	}
-	return &API{queue: cfg.Queue, exports: exports, timeout: cfg.Timeout, now: cfg.Now}, nil
+	return a, nil
 }
 
 // Routes is the function's surface.
 func (a *API) Routes() []httpapi.Route {
 	return []httpapi.Route{
-		{Pattern: "POST /v1/exports", Scope: httpapi.ScopeExport, Handler: a.post},
+		{Pattern: "POST /v1/exports", Scope: httpapi.ScopeExport, Idempotent: true, Handler: a.post},
+		{Pattern: "GET /v1/exports", Scope: httpapi.ScopeExport, Handler: a.list},
 		{Pattern: "GET /v1/exports/{id}", Scope: httpapi.ScopeExport, Handler: a.get},
+		{Pattern: "GET /v1/exports/{id}/events", Scope: httpapi.ScopeExport, Handler: a.events},
+		{Pattern: "POST /v1/exports/{id}/cancel", Scope: httpapi.ScopeExport, Handler: a.cancel},
+		{Pattern: "POST /v1/exports/{id}/resume", Scope: httpapi.ScopeExport, Handler: a.resume},
+		{Pattern: "GET /v1/exports/{id}/files/{path...}", Scope: httpapi.ScopeExport, Handler: a.file},
 	}
 }
 
@@ -70,80 +92,31 @@ func (a *API) Event(ctx context.Context, event faas.Event) (json.RawMessage, err
 	return json.Marshal(export)
 }
 
-func (a *API) post(w http.ResponseWriter, r *http.Request) error {
-	body, err := httpapi.ReadBody(r)
-	if err != nil {
-		return err
-	}
-	export, err := a.start(r.Context(), body)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Location", "/v1/exports/"+export.ID)
-	return httpapi.WriteJSON(w, http.StatusAccepted, export)
-}
-
 func (a *API) get(w http.ResponseWriter, r *http.Request) error {
-	id := r.PathValue("id")
-	ctx, cancel := context.WithTimeout(r.Context(), a.timeout)
-	defer cancel()
-	entry, err := a.exports.Get(ctx, id)
-	switch {
-	case errors.Is(err, queue.ErrNotFound), errors.Is(err, queue.ErrInvalid):
-		return httpapi.NotFound("export " + id)
-	case err != nil:
-		return httpapi.Unavailable("the state of exports cannot be read: NATS does not answer", err)
+	entry, err := a.read(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
 	}
 	return httpapi.WriteJSON(w, http.StatusOK, entry.Value)
 }
 
-// start checks a spec, notes the export as queued and publishes its job. It returns when
-// the job is durable; if that fails nothing is left behind.
-func (a *API) start(ctx context.Context, body []byte) (jobs.Export, error) {
-	var spec jobs.ExportSpec
-	if err := httpapi.DecodeStrict(body, &spec); err != nil {
-		return jobs.Export{}, err
-	}
-	spec = spec.WithDefaults()
-	if err := check(spec); err != nil {
-		return jobs.Export{}, err
-	}
-	export := jobs.Export{
-		ID: httpapi.NewID("exp"), Name: spec.Name, State: jobs.StateQueued, Spec: spec,
-		Progress: jobs.Progress{Windows: len(spec.Characters) * len(spec.Users)}, CreatedAt: a.now().UTC(),
-	}
-	data, err := json.Marshal(export)
-	if err != nil {
-		return jobs.Export{}, fmt.Errorf("encode export: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+// read finds an export's record, or refuses.
+func (a *API) read(ctx context.Context, id string) (queue.Entry[jobs.Export], error) {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
-	if _, err := a.exports.Create(ctx, export.ID, export); err != nil {
-		return jobs.Export{}, unaccepted(err)
-	}
-	if err := a.queue.Publish(ctx, queue.Job{Subject: jobs.SubjectExport + export.ID, ID: export.ID, Data: data}); err != nil {
-		// Without its record a job that did arrive is not carried out: refused means refused.
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
-		defer cancel()
-		return jobs.Export{}, unaccepted(errors.Join(err, a.exports.Delete(undo, export.ID)))
-	}
-	return export, nil
+	entry, err := a.exports.Get(ctx, id)
+	return entry, a.unread(id, err)
 }
 
-func check(spec jobs.ExportSpec) error {
-	var fields []httpapi.FieldError
-	for _, fault := range spec.Check() {
-		fields = append(fields, httpapi.FieldError(fault))
+// unread says why an export's record was not to be had; nil stays nil.
+func (a *API) unread(id string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, queue.ErrNotFound), errors.Is(err, queue.ErrInvalid):
+		return httpapi.NotFound("export " + id)
+	case errors.Is(err, queue.ErrUnavailable):
+		return httpapi.Unavailable("the state of exports cannot be read: NATS does not answer", err)
 	}
-	return httpapi.Invalid(fields...)
-}
-
-func unaccepted(err error) error {
-	if errors.Is(err, queue.ErrTooLarge) {
-		return httpapi.Invalid(httpapi.FieldError{Field: "users", Message: "the spec is too large for one job; export fewer users at a time"})
-	}
-	if missing, ok := errors.AsType[*queue.MissingStreamError](err); ok {
-		return httpapi.Unavailable("the export was not accepted: "+missing.Error(), err)
-	}
-	return httpapi.Unavailable("the export was not accepted: NATS does not answer", err)
+	return err
 }

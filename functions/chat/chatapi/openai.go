@@ -1,0 +1,163 @@
+package chatapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"xinghe/shared/beebot"
+	"xinghe/shared/httpapi"
+	"xinghe/shared/jobs"
+	"xinghe/shared/relay"
+	"xinghe/shared/xingchen"
+)
+
+// openaiHandler serves characters, models and robots to OpenAI's clients. Those of a service
+// that is not configured are not known to it.
+type openaiHandler struct {
+	cfg    Config
+	x      xingchenHandler
+	bots   beebotHandler
+	owned  *characterList
+	robots map[string]Robot
+	route  xingchen.Route
+}
+
+// Robot is a Beebot robot that OpenAI's clients may talk to, as "beebot:<ID>".
+type Robot struct {
+	// ID is the robot's InstanceId.
+	ID string
+	// Classic robots answer in one piece, by the call Chat; the others stream.
+	Classic bool
+}
+
+func openaiRoutes(cfg Config) []httpapi.Route {
+	o := openaiHandler{cfg: cfg, robots: map[string]Robot{}}
+	if cfg.Xingchen != nil {
+		o.x = newXingchenHandler(cfg)
+		o.owned = newCharacterList(cfg.Xingchen, o.x.desk)
+		o.route, _ = xingchen.RouteFor(http.MethodPost, "/v2/api/chat/send")
+	}
+	if cfg.Beebot != nil {
+		o.bots = newBeebotHandler(cfg)
+		for _, robot := range cfg.Robots {
+			o.robots[robot.ID] = robot
+		}
+	}
+	routes := []httpapi.Route{
+		{Pattern: "POST /v1/chat/completions", Handler: o.complete},
+		{Pattern: "GET /v1/models", Handler: o.models},
+		{Pattern: "GET /v1/models/{model}", Handler: o.model},
+	}
+	for i := range routes {
+		routes[i].Scope, routes[i].Shape = httpapi.ScopeChat, httpapi.OpenAI
+	}
+	return routes
+}
+
+// partner is whom a model's name stands for: kind is one of those of [jobs.Bot].
+type partner struct {
+	kind, id string
+	classic  bool // of a robot
+}
+
+func (p partner) bot() string { return jobs.Bot(p.kind, p.id) }
+
+// partner finds out who is meant. Whether a character or a model of Xingchen's exists is for
+// upstream to say.
+func (o openaiHandler) partner(model string) (partner, error) {
+	kind, id, found := strings.Cut(model, ":")
+	robot, isRobot := o.robots[id]
+	switch {
+	case kind == jobs.BotBeebot && isRobot:
+		return partner{kind: kind, id: id, classic: robot.Classic}, nil
+	case kind == jobs.BotBeebot && found:
+		return partner{}, unknownModel(model, "BEEBOT_INSTANCES does not list this robot")
+	case o.cfg.Xingchen == nil:
+	case kind == jobs.BotCharacter && id != "":
+		return partner{kind: kind, id: id}, nil
+	case !found && o.isXingchenModel(model):
+		return partner{kind: jobs.BotModel, id: model}, nil
+	}
+	return partner{}, unknownModel(model, "a model is character:<characterId>, beebot:<instanceId>, or the name of a Xingchen model")
+}
+
+func unknownModel(model, why string) error {
+	return &httpapi.Error{
+		Status: http.StatusNotFound, Code: httpapi.CodeNotFound, Detail: fmt.Sprintf("model %q does not exist: %s", model, why),
+		Fields: []httpapi.FieldError{{Field: "model", Message: why}},
+	}
+}
+
+// complete serves POST /v1/chat/completions.
+func (o openaiHandler) complete(w http.ResponseWriter, r *http.Request) error {
+	body, err := httpapi.ReadBody(r)
+	if err != nil {
+		return err
+	}
+	req, err := readCompletion(body)
+	if err != nil {
+		return err
+	}
+	to, err := o.partner(req.Model)
+	if err != nil {
+		return err
+	}
+	if err := req.checkFor(to); err != nil {
+		return err
+	}
+	c := conversation{
+		bot: to.bot(), user: req.User, surface: jobs.SurfaceOpenAI, question: req.question(), stream: req.Stream,
+	}
+	if c.user == "" {
+		c.user, c.anonymous = httpapi.NewID("user"), true
+	}
+	told := relay.Completion{Model: req.Model, Created: o.cfg.Now(), Stream: req.Stream, Usage: req.StreamOptions.IncludeUsage}
+	switch {
+	case to.classic:
+		return o.bots.desk.serve(r, c, func() (relay.Outcome, error) { return o.askRobot(w, r, to, req, c.user, told) })
+	case to.kind == jobs.BotBeebot:
+		return o.bots.desk.serve(r, c, func() (relay.Outcome, error) {
+			return o.bots.relay.Complete(w, r, beebot.StreamRequest{
+				InstanceID: to.id, Utterance: req.question(), SessionID: req.Metadata[metaSession], SenderID: c.user, SenderNick: req.userName(),
+			}, told)
+		})
+	}
+	question, err := json.Marshal(req.roleChat(to, c.user))
+	if err != nil {
+		return fmt.Errorf("encode role chat: %w", err)
+	}
+	return o.x.desk.serve(r, c, func() (relay.Outcome, error) {
+		return o.x.relay.Complete(w, r, xingchen.Call{Route: o.route, Body: question}, told)
+	})
+}
+
+// askRobot has a robot of the older edition answer, which does so in one piece.
+func (o openaiHandler) askRobot(w http.ResponseWriter, r *http.Request, to partner, req *completionRequest, user string, told relay.Completion) (relay.Outcome, error) {
+	response, outcome, err := o.bots.consult(r.Context(), beebot.ChatRequest{
+		InstanceID: to.id, Utterance: req.question(), SessionID: req.Metadata[metaSession], SenderID: user, SenderNick: req.userName(),
+	})
+	if err != nil {
+		return outcome, err
+	}
+	return outcome, told.Tell(w, r, relay.Reply{
+		MessageID: response.MessageID, SessionID: response.SessionID, Usage: outcome.Usage,
+		Choices: []relay.ReplyChoice{{Text: wordsOf(response.Answers)}},
+	})
+}
+
+// wordsOf is what a robot answers as a text: its answers one below the other, and what it
+// offers to choose from, each on a line of its own.
+func wordsOf(answers []beebot.Answer) string {
+	parts := make([]string, 0, len(answers))
+	for _, answer := range answers {
+		text, _ := answer.Content()
+		var options []string
+		for _, choice := range answer.Recommends {
+			options = append(options, choice.Title)
+		}
+		parts = append(parts, text+relay.OptionLines(text, options))
+	}
+	return strings.Join(parts, "\n")
+}
