@@ -1,6 +1,6 @@
 # make help shows what there is.
 .DEFAULT_GOAL := help
-.PHONY: help test race lint bench fuzz run demo soak ci
+.PHONY: help test race lint bench fuzz run demo soak chaos ci
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: ## walk through the whole system once
 
 soak: ## run the long tests: large exports and many streams
 	XINGHE_SOAK=1 go test -count=1 -timeout 30m -run 'Soak' -v ./testlocal/... ./workers/...
+
+chaos: ## run exports of 100,000 messages while workers and NATS are killed
+	XINGHE_CHAOS=full go test -count=1 -timeout 20m -run Chaos -v ./testlocal/chaos
 
 ci: ## run everything that a change must pass
 	.ci/run

@@ -1,0 +1,9 @@
+package chaos
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// tie lets a process die with this one.
+func tie(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
