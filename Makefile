@@ -1,6 +1,6 @@
 # make help shows what there is.
 .DEFAULT_GOAL := help
-.PHONY: help test race lint bench fuzz run demo soak chaos ci
+.PHONY: help test race lint bench fuzz run demo soak package chaos ci
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ soak: ## run the long tests: large exports and many streams
 
 chaos: ## run exports of 100,000 messages while workers and NATS are killed
 	XINGHE_CHAOS=full go test -count=1 -timeout 20m -run Chaos -v ./testlocal/chaos
+
+package: ## build the zips that s.yaml and template.yaml name, twice, and compare them
+	go run ./deploy/package -check
 
 ci: ## run everything that a change must pass
 	.ci/run

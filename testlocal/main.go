@@ -1,6 +1,7 @@
 // The local stack: the whole of Xinghe on one machine, with no credentials.
 //
 //	go run ./testlocal            run everything until Ctrl-C
+//	go run ./testlocal -as fc-web run the functions as on a platform; see docs/runtimes.md
 //	go run ./testlocal emulator   run the emulator of both services alone
 //	go run ./testlocal demo       walk through the whole system once
 package main
@@ -18,16 +19,20 @@ import (
 	"strings"
 	"syscall"
 
+	"xinghe/shared/env"
 	"xinghe/shared/faas"
 	"xinghe/testlocal/console"
 	"xinghe/testlocal/emulator"
 	"xinghe/testlocal/emulator/beebot"
+	"xinghe/testlocal/emulator/model"
 	"xinghe/testlocal/emulator/xingchen"
 	"xinghe/testlocal/stack"
 )
 
 const usage = `usage:
   go run ./testlocal                        run everything until Ctrl-C
+  go run ./testlocal -as ENTRY              the same with the functions as built to be deployed, each as on its
+                                            platform: fc-web, fc-event, lambda-url, lambda-event
   go run ./testlocal emulator [flags]       run the emulator of both services alone
   go run ./testlocal demo [-keep]           walk through the whole system once
 `
@@ -84,8 +89,13 @@ func parse(flags *flag.FlagSet, args []string, stderr io.Writer) error {
 }
 
 func runStack(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	if err := parse(flag.NewFlagSet("testlocal", flag.ContinueOnError), args, stderr); err != nil {
+	flags := flag.NewFlagSet("testlocal", flag.ContinueOnError)
+	as := flags.String("as", "", "run the functions as on a platform: "+strings.Join(platforms, ", "))
+	if err := parse(flags, args, stderr); err != nil {
 		return err
+	}
+	if *as != "" {
+		return runAs(ctx, *as, getenv, os.Environ(), stdout, stderr)
 	}
 	s, err := stack.Start(ctx, stack.Config{Getenv: getenv, Log: stderr})
 	if err != nil {
@@ -117,6 +127,11 @@ func runEmulator(ctx context.Context, args []string, getenv func(string) string,
 	flags.Func("assume", "file with assumptions, YAML or JSON", fromFile(&cfg.Assume, emulator.ReadAssumptions))
 	flags.Func("bots", "file with the definition of Beebot's robots, YAML", fromFile(&cfg.Bots, beebot.ParseBots))
 	if err := parse(flags, args, stderr); err != nil {
+		return err
+	}
+	vars := env.New(getenv)
+	cfg.Words = model.FromEnv(vars)
+	if err := vars.Err(); err != nil {
 		return err
 	}
 	listener, err := faas.Listen(ctx, *addr, "XINGHE_EMULATOR_ADDR")

@@ -20,14 +20,20 @@ import (
 
 	"xinghe/shared/budget"
 	"xinghe/shared/env"
+	"xinghe/shared/intake"
 	"xinghe/shared/logs"
 	"xinghe/shared/queue"
 	"xinghe/shared/sink"
+	"xinghe/shared/sink/chain"
+	"xinghe/shared/telemetry"
 	"xinghe/shared/xingchen"
+	"xinghe/workers/delivery"
 	"xinghe/workers/directory"
 	"xinghe/workers/export"
 	"xinghe/workers/image"
 	"xinghe/workers/rating"
+	"xinghe/workers/schedule"
+	"xinghe/workers/usage"
 )
 
 func main() {
@@ -67,24 +73,33 @@ var kinds = map[string]build{
 	"image":     newImage,
 	"rating":    newRating,
 	"directory": newDirectory,
+	"delivery":  newDelivery,
+	"schedule":  newSchedule,
+	"usage":     newUsage,
 }
 
 func run(ctx context.Context, getenv func(string) string, stdout io.Writer) error {
 	vars := env.New(getenv)
 	log, err := logs.New(stdout, vars.String("LOG_LEVEL", ""))
 	vars.Fault("LOG_LEVEL", err)
-	q, err := queue.Open(queue.FromEnv(vars, "xinghe-workers", log), queue.Config{
-		EventRetention: vars.Duration("XINGHE_EVENT_RETENTION", 0),
-	})
+	tele, err := telemetry.New(ctx, telemetry.FromEnv(vars, "xinghe-workers"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tele.Close() }()
+	streams := queue.ConfigFromEnv(vars)
+	streams.Observer = tele
+	q, err := queue.Open(queue.FromEnv(vars, "xinghe-workers", log), streams)
 	if err != nil {
 		return err
 	}
 	defer q.Close()
+	tele.Watch(q)
 	share := budget.FromEnv(vars, "XINGCHEN_RPS", "xingchen", vars.Secret("XINGCHEN_API_KEY"), q, log)
 	workers, err := assemble(base{
 		vars: vars, queue: q, xingchen: xingchen.FromEnv(vars), budget: share,
 		// Credentials of a bucket are looked up for as long as the process lives.
-		sink: sync.OnceValue(func() sink.Sink { return sink.FromEnv(context.WithoutCancel(ctx), vars) }),
+		sink: sync.OnceValue(func() sink.Sink { return chain.FromEnv(context.WithoutCancel(ctx), vars) }),
 	})
 	defer func() {
 		for _, w := range workers {
@@ -108,6 +123,9 @@ func run(ctx context.Context, getenv func(string) string, stdout io.Writer) erro
 	defer lease.Wait()
 	defer release()
 	group, ctx := errgroup.WithContext(ctx)
+	if addr := vars.String("XINGHE_METRICS_ADDR", ""); addr != "" {
+		group.Go(func() error { return serveMetrics(ctx, addr, tele) })
+	}
 	for _, w := range workers {
 		group.Go(func() error { return w.Run(ctx) })
 	}
@@ -188,6 +206,28 @@ func newRating(b base) (worker, error) {
 
 func newDirectory(b base) (worker, error) {
 	return directory.New(directory.Config{Queue: b.queue})
+}
+
+func newDelivery(b base) (worker, error) {
+	cfg := delivery.FromEnv(b.vars)
+	cfg.Queue = b.queue
+	return delivery.New(cfg)
+}
+
+func newSchedule(b base) (worker, error) {
+	files := b.sink()
+	if files == nil {
+		return nil, nil
+	}
+	exports, err := intake.NewExports(intake.ExportsConfig{Queue: b.queue, Sink: files.Kind()})
+	if err != nil {
+		return nil, err
+	}
+	return schedule.New(schedule.Config{Queue: b.queue, Exports: exports})
+}
+
+func newUsage(b base) (worker, error) {
+	return usage.New(usage.Config{Queue: b.queue})
 }
 
 // wants notes what a worker lacks that brings files from Xingchen to the sink.

@@ -15,7 +15,7 @@ import (
 	"xinghe/shared/queue"
 )
 
-// operator talks straight to NATS, where dead letters lie.
+// operator talks straight to NATS, where dead letters, schedules and usage lie.
 type operator struct {
 	getenv  func(string) string
 	timeout time.Duration
@@ -24,8 +24,19 @@ type operator struct {
 
 // newDeadLettersCommand is "xinghe dead-letters".
 func newDeadLettersCommand(getenv func(string) string) *cobra.Command {
+	o, group := newOperatorGroup(getenv, "dead-letters", "Look at jobs that failed for good, retry or drop them; by NATS_URL and NATS_CREDS")
+	group.AddCommand(
+		o.newListCommand(), o.newShowCommand(),
+		o.newChangeCommand("retry", "retried", "Publish the jobs of dead letters again", (*queue.Queue).RetryDead),
+		o.newChangeCommand("drop", "dropped", "Remove dead letters for good", (*queue.Queue).DropDead),
+	)
+	return group
+}
+
+// newOperatorGroup is a group of commands for operators.
+func newOperatorGroup(getenv func(string) string, use, short string) (*operator, *cobra.Command) {
 	o := &operator{getenv: getenv}
-	group := newGroup("dead-letters", "Look at jobs that failed for good, retry or drop them; by NATS_URL and NATS_CREDS")
+	group := newGroup(use, short)
 	group.PersistentFlags().BoolVar(&o.json, "json", false, "print lines of JSON, on a terminal too")
 	group.PersistentFlags().DurationVar(&o.timeout, "timeout", 5*time.Second, "how long NATS may take for each step")
 	// Nothing here asks the functions, so their settings are not checked.
@@ -35,12 +46,7 @@ func newDeadLettersCommand(getenv func(string) string) *cobra.Command {
 		}
 		return nil
 	}
-	group.AddCommand(
-		o.newListCommand(), o.newShowCommand(),
-		o.newChangeCommand("retry", "retried", "Publish the jobs of dead letters again", (*queue.Queue).RetryDead),
-		o.newChangeCommand("drop", "dropped", "Remove dead letters for good", (*queue.Queue).DropDead),
-	)
-	return group
+	return o, group
 }
 
 // connected calls do with a queue, and says what is wrong if NATS is away.

@@ -46,15 +46,21 @@ func (c *client) fetchParts(ctx context.Context, out io.Writer, id string, m *ma
 		if err != nil {
 			return err
 		}
-		name := strings.TrimPrefix(part.Path, below)
-		err = c.patiently(ctx, func() error {
-			return place(root, name, part.SHA256, func(to io.Writer) error { return c.download(ctx, id, part.Path, to) })
-		})
-		if err != nil {
-			return fmt.Errorf("copy part %s: %w", part.Path, err)
+		files := []jobs.IndexFile{{Path: part.Path, SHA256: part.SHA256}}
+		if part.Index != nil {
+			files = append(files, *part.Index)
 		}
-		if _, err := fmt.Fprintln(out, name); err != nil {
-			return err
+		for _, file := range files {
+			name := strings.TrimPrefix(file.Path, below)
+			err = c.patiently(ctx, func() error {
+				return place(root, name, file.SHA256, func(to io.Writer) error { return c.download(ctx, id, file.Path, to) })
+			})
+			if err != nil {
+				return fmt.Errorf("copy part %s: %w", file.Path, err)
+			}
+			if _, err := fmt.Fprintln(out, name); err != nil {
+				return err
+			}
 		}
 	}
 	return place(root, "manifest.json", m.sha256, func(to io.Writer) error {

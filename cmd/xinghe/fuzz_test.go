@@ -14,16 +14,17 @@ import (
 // FuzzRows holds that a part of any content ends in an error or at its end, and that a row
 // is read at most once for each line that it could stand in.
 func FuzzRows(f *testing.F) {
-	f.Add([]byte(`{"messageId":"m","gmtCreate":1}`+"\n"), false, "none")
-	f.Add([]byte("\ufeffmessageId,characterId,userId,gmtCreate\r\nm,c,'=u,1\r\n"), true, "none")
-	f.Add([]byte("messageId,characterId,userId,gmtCreate,\"\r\n"), true, "none")
-	f.Add([]byte{0x1f, 0x8b, 8}, false, "gzip")
-	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd}, true, "zstd")
-	f.Fuzz(func(t *testing.T, data []byte, asCSV bool, compression string) {
-		spec := jobs.ExportSpec{Format: jobs.FormatJSONL, Compression: compression}
-		if asCSV {
-			spec.Format = jobs.FormatCSV
-		}
+	f.Add([]byte(`{"messageId":"m","gmtCreate":1}`+"\n"), "jsonl", "none")
+	f.Add([]byte("\ufeffmessageId,characterId,userId,gmtCreate\r\nm,c,'=u,1\r\n"), "csv", "none")
+	f.Add([]byte("messageId,characterId,userId,gmtCreate,\"\r\n"), "csv", "none")
+	f.Add([]byte{0x1f, 0x8b, 8}, "jsonl", "gzip")
+	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd}, "csv", "zstd")
+	var file bytes.Buffer
+	writeParquet(f, &file, []jobs.Row{{MessageID: "m", CharacterID: "c", UserID: "u", GmtCreate: 1}, {MessageID: "n"}, {}, {MessageID: "o"}})
+	f.Add(file.Bytes(), jobs.FormatParquet, jobs.CompressionZstd)
+	f.Add([]byte("PAR1\x00\x00\x00\x00PAR1"), jobs.FormatParquet, "")
+	f.Fuzz(func(t *testing.T, data []byte, format, compression string) {
+		spec := jobs.ExportSpec{Format: format, Compression: compression}
 		list, closed, err := newRows(bytes.NewReader(data), spec)
 		if err != nil {
 			return
@@ -33,7 +34,7 @@ func FuzzRows(f *testing.F) {
 			if _, err := list.next(); err != nil {
 				return
 			}
-			if count > len(data) && compression != jobs.CompressionGzip && compression != jobs.CompressionZstd {
+			if count > len(data) && format != jobs.FormatParquet && compression != jobs.CompressionGzip && compression != jobs.CompressionZstd {
 				t.Fatalf("%d rows in %d bytes", count, len(data))
 			}
 		}

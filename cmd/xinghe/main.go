@@ -80,6 +80,11 @@ func newRootCommand(c *client, getenv func(string) string) *cobra.Command {
 	root.AddCommand(newRateCommand(c))
 	root.AddCommand(newImageCommand(c))
 	root.AddCommand(newDeadLettersCommand(getenv))
+	root.AddCommand(newScheduleCommand(getenv))
+	root.AddCommand(newUsageCommand(getenv))
+	root.AddCommand(newUserCommand(getenv))
+	root.AddCommand(newWebhooksCommand(getenv))
+	root.AddCommand(newDoctorCommand(getenv))
 	return root
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 
 	"xinghe/shared/jobs"
+	"xinghe/shared/userdata"
 )
 
 // manifest is one on the disk: its lists may be longer than memory.
@@ -22,6 +23,8 @@ type manifest struct {
 	// head is all but the lists.
 	head   jobs.Manifest
 	sha256 string
+	// erased tells of users whose data were taken out.
+	erased []userdata.Erasure
 }
 
 // fetchManifest brings the manifest of an export to a temporary file.
@@ -76,7 +79,7 @@ func (m *manifest) readHead() error {
 	fields := map[string]any{
 		"version": &m.head.Version, "id": &m.head.ID, "spec": &m.head.Spec, "range": &m.head.Range, "complete": &m.head.Complete,
 		"cancelled": &m.head.Cancelled, "rows": &m.head.Rows, "duplicatesDropped": &m.head.DuplicatesDropped,
-		"filtered": &m.head.Filtered, "previous": &m.head.Previous,
+		"filtered": &m.head.Filtered, "leftOut": &m.head.LeftOut, "redacted": &m.head.Redacted, "previous": &m.head.Previous, "erased": &m.erased,
 	}
 	err := m.scan(func(name string, decoder *json.Decoder) (bool, error) {
 		if into, ok := fields[name]; ok {

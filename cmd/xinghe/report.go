@@ -80,6 +80,9 @@ func (r *barReport) conclude(s summary) error {
 	if !s.Complete {
 		verdict += "; the export is not complete"
 	}
+	if s.Erased > 0 {
+		verdict += fmt.Sprintf("; %d rows of users were erased since", s.Erased)
+	}
 	_, err := fmt.Fprintf(r.out, "%s: %d rows in %d parts of %d windows: %s\n", s.ID, s.Rows, s.Parts, s.Windows, verdict)
 	return err
 }

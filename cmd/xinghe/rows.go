@@ -38,23 +38,36 @@ const maxWindow = 64 << 20
 
 // newRows reads a part as the spec of its export says. The returned close frees what it holds.
 func newRows(from io.Reader, spec jobs.ExportSpec) (r rows, closed func(), err error) {
-	closed = func() {}
-	switch spec.Compression {
-	case jobs.CompressionGzip:
-		if from, err = gzip.NewReader(from); err != nil {
-			return nil, nil, fmt.Errorf("gzip: %w", unexpected(err))
-		}
-	case jobs.CompressionZstd:
-		decoder, err := zstd.NewReader(from, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, nil, fmt.Errorf("zstd: %w", unexpected(err))
-		}
-		from, closed = decoder, decoder.Close
+	if spec.Format == jobs.FormatParquet {
+		return newParquet(from)
+	}
+	from, closed, err = unpacked(from, spec.Compression)
+	if err != nil {
+		return nil, nil, err
 	}
 	if spec.Format == jobs.FormatCSV {
 		return newCSV(from), closed, nil
 	}
 	return jsonRows{json.NewDecoder(from)}, closed, nil
+}
+
+// unpacked is a file without its compression.
+func unpacked(from io.Reader, compression string) (plain io.Reader, closed func(), err error) {
+	switch compression {
+	case jobs.CompressionGzip:
+		plain, err := gzip.NewReader(from)
+		if err != nil {
+			return nil, nil, fmt.Errorf("gzip: %w", unexpected(err))
+		}
+		return plain, func() {}, nil
+	case jobs.CompressionZstd:
+		decoder, err := zstd.NewReader(from, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, nil, fmt.Errorf("zstd: %w", unexpected(err))
+		}
+		return decoder, decoder.Close, nil
+	}
+	return from, func() {}, nil
 }
 
 func unexpected(err error) error {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +34,7 @@ const (
 	findChanged  = "changed"  // a part, or an earlier manifest, is not what it was
 	findDouble   = "double"   // a message stands twice
 	findOrder    = "order"    // a message stands behind later ones
-	findForeign  = "foreign"  // a message is not of its window
+	findForeign  = "foreign"  // a message is not of its window, or not of its part's partition
 	findGap      = "gap"      // messages are missing
 	findManifest = "manifest" // the manifest contradicts itself
 )
@@ -45,6 +46,7 @@ type summary struct {
 	Parts    int    `json:"parts"`
 	Windows  int    `json:"windows"`
 	Rows     int64  `json:"rows"`
+	Erased   int64  `json:"erasedRows,omitempty"` // of users whose data were erased
 	Upstream bool   `json:"upstream"`
 	Findings int    `json:"findings"`
 	SHA256   string `json:"manifestSha256"`
@@ -64,6 +66,9 @@ func newVerifyCommand(c *client) *cobra.Command {
 				client: c, id: args[0], manifest: m, report: newReport(cmd.OutOrStdout(), m.head.Rows),
 				summary: summary{ID: args[0], Complete: m.head.Complete, Upstream: upstream, SHA256: m.sha256},
 			}
+			for _, e := range m.erased {
+				v.summary.Erased += e.Rows
+			}
 			if err := v.verify(cmd.Context()); err != nil {
 				return err
 			}
@@ -81,6 +86,7 @@ type verifier struct {
 	manifest *manifest
 	report   report
 	summary  summary
+	zone     *time.Location // of partitions
 }
 
 func (v *verifier) found(f finding) error {
@@ -110,6 +116,11 @@ func (v *verifier) verify(ctx context.Context) error {
 			return err
 		}
 	}
+	zone, err := v.manifest.head.Spec.Partition.Zone()
+	if err != nil {
+		return fmt.Errorf("partitions of the manifest: %w", err)
+	}
+	v.zone = zone
 	parts := newCursor[jobs.Part](v.manifest, "parts")
 	defer parts.stop()
 	windows := newCursor[jobs.WindowCount](v.manifest, "windows")

@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
 
 	"xinghe/shared/jobs"
 )
@@ -72,7 +73,13 @@ func newExported(t *testing.T, spec jobs.ExportSpec, partial bool) *exported {
 
 // add makes a part of a user's rows, two of which are of each millisecond.
 func (e *exported) add(window int, user string, first, count int) {
-	part := jobs.Part{Path: fmt.Sprintf("n/exp_1/%06d-%05d 好", window, first), Window: window}
+	folder := "n/exp_1"
+	part := jobs.Part{Window: window}
+	if e.manifest.Spec.Partition != nil {
+		folder += "/character=c/day=2024-05-01"
+		part.Partition = map[string]string{"character": "c", "day": "2024-05-01"}
+	}
+	part.Path = fmt.Sprintf("%s/%06d-%05d 好", folder, window, first)
 	var rows []jobs.Row
 	for i := first; i < first+count; i++ {
 		at := rangeFrom.Add(time.Duration(i/2) * time.Millisecond)
@@ -89,9 +96,12 @@ func (e *exported) add(window int, user string, first, count int) {
 func (e *exported) seal(index int) {
 	e.t.Helper()
 	var plain bytes.Buffer
-	if e.manifest.Spec.Format == jobs.FormatCSV {
+	switch e.manifest.Spec.Format {
+	case jobs.FormatCSV:
 		writeCSV(&plain, e.rows[index])
-	} else {
+	case jobs.FormatParquet:
+		writeParquet(e.t, &plain, e.rows[index])
+	default:
 		encoder := json.NewEncoder(&plain)
 		for _, row := range e.rows[index] {
 			if err := encoder.Encode(row); err != nil {
@@ -101,10 +111,11 @@ func (e *exported) seal(index int) {
 	}
 	var file bytes.Buffer
 	var to io.WriteCloser
-	switch e.manifest.Spec.Compression {
-	case jobs.CompressionGzip:
+	switch spec := e.manifest.Spec; {
+	case spec.Format == jobs.FormatParquet: // compresses within
+	case spec.Compression == jobs.CompressionGzip:
 		to = gzip.NewWriter(&file)
-	case jobs.CompressionZstd:
+	case spec.Compression == jobs.CompressionZstd:
 		to, _ = zstd.NewWriter(&file)
 	}
 	if to == nil {
@@ -129,6 +140,28 @@ func writeCSV(to *bytes.Buffer, rows []jobs.Row) {
 		_ = writer.Write([]string{row.MessageID, "'" + row.UserID, row.CharacterID, row.Content, strconv.FormatInt(row.GmtCreate, 10), row.Time})
 	}
 	writer.Flush()
+}
+
+// writeParquet writes a row group for every three rows.
+func writeParquet(tb testing.TB, to io.Writer, rows []jobs.Row) {
+	tb.Helper()
+	type row struct {
+		MessageID   string   `parquet:"messageId,plain"`
+		CharacterID string   `parquet:"characterId,plain"`
+		UserID      string   `parquet:"userId,plain"`
+		Content     string   `parquet:"content,dict"`
+		Rating      *float64 `parquet:"rating"`
+		GmtCreate   int64    `parquet:"gmtCreate,plain"`
+	}
+	writer := parquet.NewGenericWriter[row](to, parquet.Compression(&parquet.Zstd), parquet.MaxRowsPerRowGroup(3))
+	for _, r := range rows {
+		if _, err := writer.Write([]row{{r.MessageID, r.CharacterID, r.UserID, r.Content, r.Rating, r.GmtCreate}}); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if err := writer.Close(); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 func (e *exported) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -190,8 +223,9 @@ func (e *exported) verified(args ...string) (code int, findings []finding, sum s
 
 func TestVerifyTrueExports(t *testing.T) {
 	t.Parallel()
-	for _, format := range []string{jobs.FormatJSONL, jobs.FormatCSV} {
-		for _, compression := range []string{jobs.CompressionNone, jobs.CompressionGzip, jobs.CompressionZstd} {
+	all := []string{jobs.CompressionNone, jobs.CompressionGzip, jobs.CompressionZstd}
+	for format, compressions := range map[string][]string{jobs.FormatJSONL: all, jobs.FormatCSV: all, jobs.FormatParquet: all[2:]} {
+		for _, compression := range compressions {
 			t.Run(format+" "+compression, func(t *testing.T) {
 				t.Parallel()
 				e := newExported(t, jobs.ExportSpec{Format: format, Compression: compression}, false)
@@ -205,6 +239,46 @@ func TestVerifyTrueExports(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestVerifyPartitions(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		zone     string
+		by       []string
+		damage   func(e *exported)
+		findings int
+	}{
+		"true":           {"Asia/Shanghai", []string{"character", "day"}, func(*exported) {}, 0},
+		"another zone":   {"America/New_York", []string{"character", "day"}, func(*exported) {}, 10},
+		"another order":  {"UTC", []string{"day", "character"}, func(*exported) {}, 10},
+		"another label":  {"UTC", []string{"character", "day"}, func(e *exported) { e.manifest.Parts[2].Partition["day"] = "2024-05-02" }, 3},
+		"one message's":  {"UTC", []string{"character", "day"}, func(e *exported) { e.rows[2][2].GmtCreate += 86_400_000; e.seal(2) }, 2}, // nor is it of the range
+		"unknown to us":  {"Mars", []string{"day"}, func(*exported) {}, -1},
+		"other than day": {"UTC", []string{"character"}, func(*exported) {}, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spec := jobs.ExportSpec{Format: jobs.FormatJSONL, Partition: &jobs.Partition{By: tc.by, TimeZone: tc.zone}}
+			e := newExported(t, spec, false)
+			tc.damage(e)
+			if tc.findings < 0 {
+				if got := command(t, e.url, "", "export", "verify", "exp_1"); got.code != 1 || !strings.Contains(got.stderr, "Mars") {
+					t.Errorf("%+v", got)
+				}
+				return
+			}
+			_, findings, _ := e.verified()
+			for _, f := range findings {
+				if f.Kind != findForeign {
+					t.Errorf("%+v", f)
+				}
+			}
+			if len(findings) != tc.findings {
+				t.Errorf("%d findings, want %d: %+v", len(findings), tc.findings, findings)
+			}
+		})
 	}
 }
 
@@ -240,7 +314,7 @@ func TestVerifyNames(t *testing.T) {
 			{Kind: findGap, UserID: "=u0", Detail: "the window has 6 rows, the manifest says 7"},
 		}},
 		{"a missing part", func(e *exported) { delete(e.files, firstPart) }, []finding{
-			{Kind: findMissing, Part: firstPart, Detail: "does not exist"},
+			{Kind: findMissing, Part: firstPart, Detail: "exist"},
 			{Kind: findGap, UserID: "=u0", Detail: "the window has 3 rows, the manifest says 7"},
 		}},
 		{"a row that stands twice", func(e *exported) {

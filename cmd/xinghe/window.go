@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"maps"
 	"net/http"
+	"path"
+	"strings"
 	"time"
 
 	"xinghe/shared/jobs"
@@ -50,7 +53,7 @@ func (w *windowCheck) part(ctx context.Context, part jobs.Part) error {
 		return reading.read(ctx)
 	})
 	if no, ok := errors.AsType[*refusal](err); ok && no.status == http.StatusNotFound {
-		reading.findings, err = []finding{{Kind: findMissing, Detail: "the part does not exist"}}, nil
+		reading.findings, err = []finding{{Kind: findMissing, Detail: "the part, or its index, does not exist"}}, nil
 	}
 	if err != nil {
 		return fmt.Errorf("read part %s: %w", part.Path, err)
@@ -123,26 +126,15 @@ func (p *partCheck) found(f finding) {
 }
 
 // read takes in the whole part. What is wrong with it is a finding, no error.
-func (p *partCheck) read(ctx context.Context) error {
-	resp, err := p.window.client.send(ctx, request{method: http.MethodGet, path: exportPath(p.window.id) + "/files/" + escaped(p.part.Path)})
-	if err != nil {
+func (p *partCheck) read(ctx context.Context) (err error) {
+	var whole bool
+	if jobs.Dialogues(p.window.manifest.head.Spec.Format) {
+		whole, err = p.dialogues(ctx)
+	} else {
+		whole, err = p.fetch(ctx, p.part.Path, p.part.Bytes, p.part.SHA256, p.readRows)
+	}
+	if err != nil || !whole {
 		return err
-	}
-	defer resp.Body.Close()
-	sum := sha256.New()
-	source := &hashed{from: resp.Body, sum: sum}
-	broken := p.readRows(source)
-	// What follows the last row counts for the checksum; and a connection that broke off
-	// says so again.
-	if _, err := io.Copy(io.Discard, source); err != nil {
-		return err
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != p.part.SHA256 || source.count != p.part.Bytes {
-		p.found(finding{Kind: findChanged, Detail: fmt.Sprintf("%d bytes with SHA-256 %s, the manifest says %d and %s", source.count, got, p.part.Bytes, p.part.SHA256)})
-	}
-	if broken != nil {
-		p.found(finding{Kind: findChanged, Detail: fmt.Sprintf("row %d cannot be read: %v", p.rows+1, broken)})
-		return nil
 	}
 	if p.rows != p.part.Rows {
 		p.found(finding{Kind: findChanged, Detail: fmt.Sprintf("%d rows, the manifest says %d", p.rows, p.part.Rows)})
@@ -153,11 +145,36 @@ func (p *partCheck) read(ctx context.Context) error {
 	return nil
 }
 
+// fetch has a file read, and compares it with its checksum. It is not whole if what it holds
+// cannot be read.
+func (p *partCheck) fetch(ctx context.Context, path string, size int64, checksum string, read func(io.Reader) error) (whole bool, err error) {
+	resp, err := p.window.client.send(ctx, request{method: http.MethodGet, path: exportPath(p.window.id) + "/files/" + escaped(path)})
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close()
+	sum := sha256.New()
+	source := &hashed{from: resp.Body, sum: sum}
+	broken := read(source)
+	// What follows the last row counts for the checksum; and a connection that broke off
+	// says so again.
+	if _, err := io.Copy(io.Discard, source); err != nil {
+		return false, err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != checksum || source.count != size {
+		p.found(finding{Kind: findChanged, Detail: fmt.Sprintf("%d bytes with SHA-256 %s, the manifest says %d and %s", source.count, got, size, checksum)})
+	}
+	if broken != nil {
+		p.found(finding{Kind: findChanged, Detail: broken.Error()})
+	}
+	return broken == nil, nil
+}
+
 // readRows returns why a row cannot be read, if so.
 func (p *partCheck) readRows(from io.Reader) error {
 	list, closed, err := newRows(from, p.window.manifest.head.Spec)
 	if err != nil {
-		return err
+		return fmt.Errorf("row 1 cannot be read: %w", err)
 	}
 	defer closed()
 	for {
@@ -166,10 +183,25 @@ func (p *partCheck) readRows(from io.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("row %d cannot be read: %w", p.rows+1, err)
 		}
+		p.place(row)
 		p.row(row)
 	}
+}
+
+// place checks the partition of a row, or of a dialogue by its last message.
+func (p *partCheck) place(row jobs.Row) {
+	partition, at := p.window.manifest.head.Spec.Partition, time.UnixMilli(row.GmtCreate)
+	folder := partition.Path(row.CharacterID, at, p.window.zone)
+	if folder == "" || strings.HasSuffix(path.Dir(p.part.Path), "/"+folder) &&
+		maps.Equal(p.part.Partition, partition.Labels(row.CharacterID, at, p.window.zone)) {
+		return
+	}
+	p.found(finding{
+		Kind: findForeign, CharacterID: row.CharacterID, UserID: row.UserID, MessageID: row.MessageID,
+		Detail: "the message belongs to the partition " + folder,
+	})
 }
 
 // row checks one row's place.

@@ -13,6 +13,7 @@ import (
 	"xinghe/shared/faas"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/queue"
+	"xinghe/shared/upstream"
 )
 
 func main() { os.Exit(faas.Main(os.Getenv, os.Stdout, os.Stderr, build)) }
@@ -23,10 +24,10 @@ func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
 	if characters.Client == nil {
 		vars.Fault("XINGCHEN_API_KEY", errors.New("missing"))
 	}
-	stop := func() {}
+	thaw, stop := upstream.CloseIdle, func() {}
 	// Characters are managed without NATS; nobody hears of changes then.
-	if vars.String("NATS_URL", "") != "" {
-		q, err := queue.Open(queue.FromEnv(vars, "xinghe-character", logger), queue.Config{})
+	if queue.Configured(vars) {
+		q, err := queue.Open(queue.FromEnv(vars, "xinghe-character", logger), queue.ConfigFromEnv(vars))
 		if err != nil {
 			return faas.Function{}, err
 		}
@@ -35,11 +36,16 @@ func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
 			q.Close()
 			return faas.Function{}, err
 		}
+		thaw = func() {
+			upstream.CloseIdle()
+			q.Renew()
+		}
 		stop = func() {
 			characters.Events.Close()
 			q.Close()
 		}
 	}
 	handler, err := httpapi.New(front, characterapi.Routes(characters)...)
-	return faas.Function{HTTP: handler, Event: faas.Direct(handler, nil), Close: stop}, err
+	fn := faas.Function{HTTP: handler, Event: faas.Direct(handler, nil), Flush: characters.Events.Flush, Thaw: thaw, Close: stop}
+	return fn, err
 }

@@ -2,7 +2,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"slices"
 
@@ -16,6 +15,7 @@ import (
 	"xinghe/shared/idempotency"
 	"xinghe/shared/queue"
 	"xinghe/shared/sink"
+	"xinghe/shared/upstream"
 )
 
 func main() { os.Exit(faas.Main(os.Getenv, os.Stdout, os.Stderr, build)) }
@@ -27,30 +27,36 @@ func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
 	// ratings and pictures, which are jobs.
 	var q *queue.Queue
 	var jobs []httpapi.Route
-	if vars.String("NATS_URL", "") != "" {
+	if queue.Configured(vars) {
 		var err error
-		if q, err = queue.Open(queue.FromEnv(vars, "xinghe-chat", logger), queue.Config{}); err != nil {
+		if q, err = queue.Open(queue.FromEnv(vars, "xinghe-chat", logger), queue.ConfigFromEnv(vars)); err != nil {
 			return faas.Function{}, err
 		}
 		if front.Replays, err = idempotency.New(idempotency.FromEnv(vars, q)); err != nil {
 			return faas.Function{}, err
 		}
-		// Credentials of a bucket are looked up for as long as the function lives.
-		messages, err := messageapi.New(messageapi.Config{Queue: q, Sink: sink.FromEnv(context.Background(), vars)})
+		messages, err := messageapi.New(messageapi.Config{Queue: q, Sink: sink.FromEnv(vars)})
 		if err != nil {
 			return faas.Function{}, err
 		}
 		jobs = messages.Routes()
 	}
-	stop, err := chat.Attach(context.Background(), vars, q, logger)
-	if err != nil {
+	if err := chat.Equip(vars, q, logger); err != nil {
 		return faas.Function{}, err
 	}
 	handler, err := httpapi.New(front, slices.Concat(chatapi.Routes(chat), jobs)...)
-	return faas.Function{HTTP: handler, Event: faas.Direct(handler, nil), Close: func() {
-		stop()
+	fn := faas.Function{HTTP: handler, Event: faas.Direct(handler, nil), Background: chat.Share, Flush: chat.Events.Flush}
+	fn.Thaw = func() {
+		upstream.CloseIdle()
+		if q != nil {
+			q.Renew()
+		}
+	}
+	fn.Close = func() {
+		chat.Events.Close()
 		if q != nil {
 			q.Close()
 		}
-	}}, err
+	}
+	return fn, err
 }

@@ -2,7 +2,6 @@
 package main
 
 import (
-	"context"
 	"os"
 
 	"github.com/rs/zerolog"
@@ -20,7 +19,7 @@ func main() { os.Exit(faas.Main(os.Getenv, os.Stdout, os.Stderr, build)) }
 
 func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
 	cfg := httpapi.FromEnv(vars, logger)
-	q, err := queue.Open(queue.FromEnv(vars, "xinghe-history-export", logger), queue.Config{})
+	q, err := queue.Open(queue.FromEnv(vars, "xinghe-history-export", logger), queue.ConfigFromEnv(vars))
 	if err != nil {
 		return faas.Function{}, err
 	}
@@ -29,11 +28,10 @@ func build(vars *env.Vars, logger zerolog.Logger) (faas.Function, error) {
 		return faas.Function{}, err
 	}
 	cfg.Replays, cfg.Ready = replays, replays.Ready
-	// Credentials of a bucket are looked up for as long as the function lives.
-	api, err := exportapi.New(exportapi.Config{Queue: q, Sink: sink.FromEnv(context.Background(), vars)})
+	api, err := exportapi.New(exportapi.Config{Queue: q, Sink: sink.FromEnv(vars)})
 	if err != nil {
 		return faas.Function{}, err
 	}
 	handler, err := httpapi.New(cfg, api.Routes()...)
-	return faas.Function{HTTP: handler, Event: faas.Direct(handler, api.Event), Close: q.Close}, err
+	return faas.Function{HTTP: handler, Event: faas.Direct(handler, api.Event), Thaw: q.Renew, Close: q.Close}, err
 }

@@ -15,7 +15,7 @@ const (
 )
 
 // bucket holds the tokens of this member and the calls that wait for them. It is guarded by
-// Budget.mu; times are counted from Budget.epoch.
+// Budget.mu; times are those of Budget.clock.
 type bucket struct {
 	share    float64 // tokens per second
 	capacity float64 // at least 1

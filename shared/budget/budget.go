@@ -106,7 +106,7 @@ func (c Config) withDefaults() (Config, error) {
 // Budget lets requests through. It is safe for concurrent use. A nil Budget has no limit.
 type Budget struct {
 	cfg   Config
-	epoch time.Time
+	clock *clock
 
 	mu sync.Mutex
 	bucket
@@ -122,7 +122,7 @@ func New(cfg Config) (*Budget, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure budget: %w", err)
 	}
-	b := &Budget{cfg: cfg, epoch: time.Now()}
+	b := &Budget{cfg: cfg, clock: newClock(wallClock)}
 	if cfg.Rate == 0 {
 		return b, nil
 	}
@@ -274,7 +274,7 @@ func (b *Budget) State() State {
 	return s
 }
 
-func (b *Budget) now() time.Duration { return time.Since(b.epoch) }
+func (b *Budget) now() time.Duration { return b.clock.now() }
 
 // own is the rate of this member while it knows nothing of others.
 func (b *Budget) own() float64 { return b.cfg.Rate * b.cfg.Share }

@@ -39,6 +39,8 @@ type Config struct {
 	// Redirects is how many are followed, each checked as the first address. Default 3;
 	// negative: none, which is an error.
 	Redirects int
+	// Connections is how many are kept to a host while they are idle. Default 8.
+	Connections int
 	// Resolver of names; the system's by default.
 	Resolver *net.Resolver
 }
@@ -54,6 +56,9 @@ func FromEnv(vars *env.Vars) Config {
 func (c Config) withDefaults() Config {
 	if len(c.Ports) == 0 {
 		c.Ports = []uint16{80, 443}
+	}
+	if c.Connections == 0 {
+		c.Connections = 8
 	}
 	for field, def := range map[*time.Duration]time.Duration{
 		&c.Timeout: time.Minute, &c.DialTimeout: 10 * time.Second, &c.AnswerTimeout: 10 * time.Second,
@@ -111,7 +116,7 @@ func New(cfg Config) (*Client, error) {
 		},
 		DisableCompression: true, ForceAttemptHTTP2: true, TLSHandshakeTimeout: cfg.DialTimeout,
 		ResponseHeaderTimeout: cfg.AnswerTimeout, MaxResponseHeaderBytes: 64 << 10,
-		MaxIdleConns: 64, MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second,
+		MaxIdleConns: 8 * cfg.Connections, MaxIdleConnsPerHost: cfg.Connections, IdleConnTimeout: 30 * time.Second,
 	}
 	c.http = &http.Client{Transport: c.transport, Timeout: cfg.Timeout, CheckRedirect: c.redirect}
 	return c, nil

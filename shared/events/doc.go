@@ -4,7 +4,7 @@
 //	publisher, err := events.New(events.Config{Queue: q, Source: "/xinghe/chat", Logger: log})
 //	defer publisher.Close()
 //	…
-//	publisher.Publish(jobs.EventChatCompleted, "", event.Bot, &event)
+//	publisher.Publish(ctx, jobs.EventChatCompleted, "", event.Bot, &event)
 //
 // Publish costs the caller less than a microsecond, never waits and never fails. One
 // goroutine makes CloudEvents of what it was given and hands them to NATS, several at a
@@ -13,8 +13,9 @@
 // when NATS comes back, so do the events.
 //
 // A serverless instance is frozen between requests, and its goroutines with it. There the
-// entry calls [Publisher.Flush] with a short deadline after the answer.
+// entry calls [Publisher.Flush] with a short deadline after the answer. An event that is
+// frozen on its way is sent once more after the thaw.
 //
-// What must not be lost does not belong here: jobs go through package queue, which returns
-// when they are stored.
+// An event that must not be lost goes by [Store], which returns when it is stored, as jobs do
+// through package queue.
 package events

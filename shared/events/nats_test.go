@@ -69,10 +69,10 @@ func TestEventsReachJetStream(t *testing.T) {
 	q := ensured(t, natstest.New(t))
 	p, log := start(t, events.Config{Queue: q, Timeout: 10 * time.Second})
 	for range 3 {
-		p.Publish(jobs.EventChatCompleted, "evt_same", "character:c1", &jobs.ChatEvent{Bot: "character:c1", UserID: "中文 *>."})
+		p.Publish(t.Context(), jobs.EventChatCompleted, "evt_same", "character:c1", &jobs.ChatEvent{Bot: "character:c1", UserID: "中文 *>."})
 	}
 	flush(t, p)
-	p.Publish(jobs.EventChatFailed, "", "character:c1", &jobs.ChatEvent{Error: &jobs.ChatError{Code: "upstream_truncated"}})
+	p.Publish(t.Context(), jobs.EventChatFailed, "", "character:c1", &jobs.ChatEvent{Error: &jobs.ChatError{Code: "upstream_truncated"}})
 	flush(t, p)
 	got := receive(t, q, 2)
 	var kinds []string
@@ -114,7 +114,7 @@ func TestWithoutNATS(t *testing.T) {
 			p, log := start(t, events.Config{Queue: q, Drain: 100 * time.Millisecond})
 			began := time.Now()
 			for range 5000 {
-				p.Publish(jobs.EventChatCompleted, "", "character:c1", &jobs.ChatEvent{})
+				p.Publish(t.Context(), jobs.EventChatCompleted, "", "character:c1", &jobs.ChatEvent{})
 			}
 			if took := time.Since(began); took > time.Second {
 				t.Errorf("5000 events held the caller up for %s", took)
@@ -148,7 +148,7 @@ func TestComesBackWithNATS(t *testing.T) {
 	q := ensured(t, srv)
 	p, _ := start(t, events.Config{Queue: q, Timeout: 50 * time.Millisecond})
 	srv.Stop()
-	p.Publish(jobs.EventChatCompleted, "", "away", &jobs.ChatEvent{})
+	p.Publish(t.Context(), jobs.EventChatCompleted, "", "away", &jobs.ChatEvent{})
 	flush(t, p)
 	if stats := p.Stats(); stats.Failed != 1 {
 		t.Fatalf("%+v", stats)
@@ -159,7 +159,7 @@ func TestComesBackWithNATS(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("NATS is back, but nothing comes: %+v", p.Stats())
 		}
-		p.Publish(jobs.EventChatCompleted, "", "back", &jobs.ChatEvent{})
+		p.Publish(t.Context(), jobs.EventChatCompleted, "", "back", &jobs.ChatEvent{})
 		flush(t, p)
 	}
 	for _, event := range receive(t, q, 1) {
@@ -186,7 +186,7 @@ func BenchmarkPublish(b *testing.B) {
 		b.ReportAllocs()
 		for n := 1; b.Loop(); n++ {
 			one := event
-			p.Publish(jobs.EventChatCompleted, "", one.Bot, &one)
+			p.Publish(b.Context(), jobs.EventChatCompleted, "", one.Bot, &one)
 			if room > 1 && n%room == 0 {
 				b.StopTimer()
 				gate.Unlock()
@@ -223,7 +223,7 @@ func BenchmarkThroughput(b *testing.B) {
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
-		p.Publish(jobs.EventChatCompleted, "", event.Bot, event)
+		p.Publish(b.Context(), jobs.EventChatCompleted, "", event.Bot, event)
 		if n++; n%512 == 0 {
 			_ = p.Flush(b.Context())
 		}
@@ -260,7 +260,7 @@ func Example() {
 
 	// When the answer has gone out:
 	event := &jobs.ChatEvent{Bot: jobs.Bot(jobs.BotBeebot, "chatbot-cn-local"), UserID: "u1", MessageID: "m1"}
-	publisher.Publish(jobs.EventChatCompleted, "", event.Bot, event)
+	publisher.Publish(context.Background(), jobs.EventChatCompleted, "", event.Bot, event)
 
 	// And before a serverless instance is frozen:
 	if err := publisher.Flush(ctx); err != nil {

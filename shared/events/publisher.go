@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"xinghe/shared/trace"
 )
 
 // Queue stores events; *queue.Queue does.
@@ -31,6 +33,9 @@ type Config struct {
 	Drain time.Duration
 	// Logger gets the warnings. Default: none.
 	Logger zerolog.Logger
+	// Now is the clock by which it is noticed that the process stood still. Default: the wall
+	// clock, since another may stand still with it.
+	Now func() time.Time
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -48,6 +53,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Drain == 0 {
 		c.Drain = time.Second
+	}
+	if c.Now == nil {
+		c.Now = func() time.Time { return time.Now().Round(0) }
 	}
 	return c, nil
 }
@@ -73,6 +81,7 @@ type item struct {
 	kind, id, subject string
 	at                time.Time
 	data              any
+	parent            trace.Parent
 	passed            chan<- struct{} // of a mark: closed when all before it are settled
 }
 
@@ -96,10 +105,11 @@ func New(cfg Config) (*Publisher, error) {
 // Publish takes an event of one of the types in package jobs, to be published as of now.
 // The id names it, and makes a repetition count once; give "" for a fresh one, and never a
 // request id, which callers may choose and use again. Subject is the thing it speaks of.
-// Data is encoded later, by another goroutine: the caller must not change it any more.
+// Data is encoded later, by another goroutine: the caller must not change it any more. Of
+// ctx only the trace counts that the event belongs to.
 //
 // It never blocks and never fails; if there is no room, the event is lost.
-func (p *Publisher) Publish(kind, id, subject string, data any) {
+func (p *Publisher) Publish(ctx context.Context, kind, id, subject string, data any) {
 	if p == nil {
 		return
 	}
@@ -110,7 +120,7 @@ func (p *Publisher) Publish(kind, id, subject string, data any) {
 	default:
 	}
 	select {
-	case p.buffer <- item{kind: kind, id: id, subject: subject, at: time.Now(), data: data}:
+	case p.buffer <- item{kind: kind, id: id, subject: subject, at: time.Now(), data: data, parent: trace.From(ctx)}:
 	default:
 		p.dropped.Add(1)
 	}

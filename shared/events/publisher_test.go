@@ -144,7 +144,7 @@ func TestPublishMakesCloudEvents(t *testing.T) {
 		s := &store{}
 		p, log := start(t, events.Config{Queue: s})
 		at := time.Now().UTC()
-		p.Publish(jobs.EventChatCompleted, "evt_1", "character:c1", &jobs.ChatEvent{Bot: "character:c1", UserID: "星"})
+		p.Publish(t.Context(), jobs.EventChatCompleted, "evt_1", "character:c1", &jobs.ChatEvent{Bot: "character:c1", UserID: "星"})
 		flush(t, p)
 		want := []jobs.Event{{
 			SpecVersion: "1.0", ID: "evt_1", Source: "/xinghe/chat", Type: "xinghe.chat.completed", Subject: "character:c1", Time: at,
@@ -167,7 +167,7 @@ func TestTimeIsThatOfTheCall(t *testing.T) {
 		p, _ := start(t, events.Config{Queue: s})
 		at := time.Now()
 		for range 2 {
-			p.Publish(jobs.EventChatFailed, "", "", nil)
+			p.Publish(t.Context(), jobs.EventChatFailed, "", "", nil)
 		}
 		flush(t, p)
 		for _, event := range s.events {
@@ -187,10 +187,10 @@ func TestStalledQueueHoldsNobodyUp(t *testing.T) {
 		s := &store{delay: time.Hour}
 		p, log := start(t, events.Config{Queue: s, Buffer: 8})
 		began := time.Now()
-		p.Publish(jobs.EventChatCompleted, "", "0", nil)
+		p.Publish(t.Context(), jobs.EventChatCompleted, "", "0", nil)
 		synctest.Wait() // the first is under way
 		for i := range 100 {
-			p.Publish(jobs.EventChatCompleted, "", fmt.Sprint(i+1), nil)
+			p.Publish(t.Context(), jobs.EventChatCompleted, "", fmt.Sprint(i+1), nil)
 		}
 		if waited := time.Since(began); waited > 0 {
 			t.Errorf("Publish took %s", waited)
@@ -224,12 +224,12 @@ func TestComesBackAfterFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{err: errors.New("no such stream")}
 		p, _ := start(t, events.Config{Queue: s})
-		p.Publish(jobs.EventChatCompleted, "", "lost", nil)
+		p.Publish(t.Context(), jobs.EventChatCompleted, "", "lost", nil)
 		flush(t, p)
 		s.set(50*time.Millisecond, nil)
 		began := time.Now()
 		for range 200 {
-			p.Publish(jobs.EventChatCompleted, "", "kept", nil)
+			p.Publish(t.Context(), jobs.EventChatCompleted, "", "kept", nil)
 		}
 		flush(t, p)
 		if got := p.Stats(); got != (events.Stats{Published: 200, Failed: 1}) {
@@ -247,8 +247,8 @@ func TestEventThatCannotBeEncoded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &store{}
 		p, log := start(t, events.Config{Queue: s})
-		p.Publish(jobs.EventChatCompleted, "", "", func() {})
-		p.Publish(jobs.EventChatCompleted, "", "kept", nil)
+		p.Publish(t.Context(), jobs.EventChatCompleted, "", "", func() {})
+		p.Publish(t.Context(), jobs.EventChatCompleted, "", "kept", nil)
 		flush(t, p)
 		if diff := cmp.Diff([]string{"kept"}, s.subjects()); diff != "" {
 			t.Error(diff)
@@ -266,12 +266,12 @@ func TestFlush(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &store{delay: 100 * time.Millisecond}
 			p, _ := start(t, events.Config{Queue: s})
-			p.Publish(jobs.EventChatCompleted, "", "before", nil)
+			p.Publish(t.Context(), jobs.EventChatCompleted, "", "before", nil)
 			done := make(chan error, 1)
 			began := time.Now()
 			go func() { done <- p.Flush(t.Context()) }()
 			synctest.Wait()
-			p.Publish(jobs.EventChatCompleted, "", "after", nil)
+			p.Publish(t.Context(), jobs.EventChatCompleted, "", "after", nil)
 			if err := <-done; err != nil || time.Since(began) != 100*time.Millisecond {
 				t.Errorf("%v after %s", err, time.Since(began))
 			}
@@ -285,7 +285,7 @@ func TestFlush(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &store{delay: time.Hour}
 			p, _ := start(t, events.Config{Queue: s, Buffer: 1, Timeout: 5 * time.Second})
-			p.Publish(jobs.EventChatCompleted, "", "", nil)
+			p.Publish(t.Context(), jobs.EventChatCompleted, "", "", nil)
 			synctest.Wait()
 			// The first mark still finds room, the second one does not.
 			for range 2 {
@@ -317,14 +317,14 @@ func TestClose(t *testing.T) {
 			s := &store{delay: 10 * time.Millisecond}
 			p, log := start(t, events.Config{Queue: s})
 			for range 100 {
-				p.Publish(jobs.EventChatCompleted, "", "", nil)
+				p.Publish(t.Context(), jobs.EventChatCompleted, "", "", nil)
 			}
 			p.Close()
 			p.Close()
 			if got := p.Stats(); got != (events.Stats{Published: 100}) {
 				t.Errorf("%+v, %v", got, log.losses(t))
 			}
-			p.Publish(jobs.EventChatCompleted, "", "", nil)
+			p.Publish(t.Context(), jobs.EventChatCompleted, "", "", nil)
 			if got := p.Stats(); got != (events.Stats{Published: 100, Dropped: 1}) {
 				t.Errorf("after Close: %+v", got)
 			}
@@ -335,7 +335,7 @@ func TestClose(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p, log := start(t, events.Config{Queue: &store{delay: time.Hour}, Drain: 500 * time.Millisecond})
 			for range 100 {
-				p.Publish(jobs.EventChatCompleted, "", "", nil)
+				p.Publish(t.Context(), jobs.EventChatCompleted, "", "", nil)
 			}
 			began := time.Now()
 			var group sync.WaitGroup
@@ -360,7 +360,7 @@ func TestClose(t *testing.T) {
 func TestNilPublisher(t *testing.T) {
 	t.Parallel()
 	var p *events.Publisher
-	p.Publish(jobs.EventChatCompleted, "", "", nil)
+	p.Publish(t.Context(), jobs.EventChatCompleted, "", "", nil)
 	flush(t, p)
 	if got := p.Stats(); got != (events.Stats{}) {
 		t.Errorf("%+v", got)
@@ -392,7 +392,7 @@ func TestManyAtOnce(t *testing.T) {
 	for range 8 {
 		group.Go(func() {
 			for i := range 500 {
-				p.Publish(jobs.EventChatCompleted, "", "", &jobs.ChatEvent{})
+				p.Publish(t.Context(), jobs.EventChatCompleted, "", "", &jobs.ChatEvent{})
 				if i%100 == 0 {
 					flush(t, p)
 				}
@@ -411,7 +411,55 @@ func TestPublishDoesNotAllocate(t *testing.T) {
 	s := &store{delay: time.Hour}
 	p, _ := start(t, events.Config{Queue: s, Buffer: 10_000, Timeout: time.Minute, Drain: time.Nanosecond})
 	event := &jobs.ChatEvent{Bot: "character:c1"}
-	if allocs := testing.AllocsPerRun(1000, func() { p.Publish(jobs.EventChatCompleted, "", event.Bot, event) }); allocs > 0 {
+	if allocs := testing.AllocsPerRun(1000, func() { p.Publish(t.Context(), jobs.EventChatCompleted, "", event.Bot, event) }); allocs > 0 {
 		t.Errorf("%v allocations, want none", allocs)
 	}
+}
+
+// A process that is frozen while an event is on its way finds the time over when it thaws.
+func TestAFrozenEventIsSentOnceMore(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		pause time.Duration
+		sent  int
+	}{"frozen": {time.Hour, 2}, "not frozen": {time.Millisecond, 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := &frozen{pause: tc.pause}
+			p, log := start(t, events.Config{Queue: f, Now: f.now})
+			p.Publish(t.Context(), jobs.EventChatCompleted, "", "one", &jobs.ChatEvent{})
+			flush(t, p)
+			stats := p.Stats()
+			if lost := tc.sent == 1; len(f.ids) != tc.sent || stats.Published == 0 != lost || stats.Failed == 1 != lost {
+				t.Errorf("ids %v, %+v, %v", f.ids, stats, log.losses(t))
+			}
+			if tc.sent == 2 && f.ids[0] != f.ids[1] {
+				t.Errorf("the repetition has another id: %v", f.ids)
+			}
+		})
+	}
+}
+
+// frozen is a queue whose first event takes longer than it may.
+type frozen struct {
+	mu    sync.Mutex
+	pause time.Duration
+	time  time.Time
+	ids   []string
+}
+
+func (f *frozen) now() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.time
+}
+
+func (f *frozen) PublishEvent(ctx context.Context, _, id string, _ []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.time = f.time.Add(f.pause)
+	if f.ids = append(f.ids, id); len(f.ids) > 1 {
+		return ctx.Err()
+	}
+	return context.DeadlineExceeded
 }

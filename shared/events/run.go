@@ -2,8 +2,6 @@ package events
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"sync"
 	"time"
 
@@ -11,6 +9,7 @@ import (
 
 	"xinghe/shared/jobs"
 	"xinghe/shared/sign"
+	"xinghe/shared/trace"
 )
 
 const (
@@ -82,8 +81,6 @@ func (p *Publisher) take(first item, width int) batch {
 // costs few of those that wait.
 func (p *Publisher) publish(ctx context.Context, b batch) (width int) {
 	failed := p.failed.Load()
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
-	defer cancel()
 	if len(b.events) == 1 {
 		p.settle(ctx, b.events[0])
 	} else {
@@ -103,7 +100,17 @@ func (p *Publisher) publish(ctx context.Context, b batch) (width int) {
 }
 
 func (p *Publisher) settle(ctx context.Context, event item) {
-	if err := p.send(ctx, event); err != nil {
+	if event.id == "" {
+		event.id = "evt_" + ulid.Make().String()
+	}
+	began := p.cfg.Now()
+	err := p.send(ctx, event)
+	if err != nil && p.cfg.Now().Sub(began) > 2*p.cfg.Timeout {
+		// The process stood still meanwhile: the time that passed was not NATS's. The id keeps
+		// the event from being stored twice.
+		err = p.send(ctx, event)
+	}
+	if err != nil {
 		p.lastErr.Store(&err)
 		p.failed.Add(1)
 		return
@@ -112,21 +119,19 @@ func (p *Publisher) settle(ctx context.Context, event item) {
 }
 
 func (p *Publisher) send(ctx context.Context, e item) error {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
 	if err := ctx.Err(); err != nil {
 		return err
-	}
-	if e.id == "" {
-		e.id = "evt_" + ulid.Make().String()
 	}
 	event, err := jobs.NewEvent(e.kind, e.id, p.cfg.Source, e.subject, e.at, e.data)
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(event)
-	if err != nil {
-		return fmt.Errorf("encode event %s: %w", e.kind, err)
+	if e.parent != "" {
+		ctx = trace.With(ctx, e.parent)
 	}
-	return p.cfg.Queue.PublishEvent(ctx, jobs.EventPrefix+e.kind, e.id, data)
+	return Store(ctx, p.cfg.Queue, event)
 }
 
 // losses tells the operator what was lost: at once, but not more often than warnEvery.

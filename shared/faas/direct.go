@@ -31,8 +31,10 @@ type directAnswer struct {
 
 // Direct serves requests that come as events, {"method","path","headers","body","key"}, with
 // the handler that serves those that come by HTTP, and answers {"status","headers","body"}.
-// A payload without a path goes to otherwise, if that is not nil. A request that is at fault
-// is an answer and no error: trying again would not help.
+// A payload without a path goes to otherwise, if that is not nil. To whoever invokes the
+// function a request that is at fault is answered: trying again would not help. Of an event
+// that nobody waits for (see [Event.Unattended]) every status from 400 on is a
+// [*StatusError], or its failure would go unseen.
 func Direct(handler http.Handler, otherwise EventFunc) EventFunc {
 	return func(ctx context.Context, event Event) (json.RawMessage, error) {
 		var d directRequest
@@ -40,15 +42,37 @@ func Direct(handler http.Handler, otherwise EventFunc) EventFunc {
 		if otherwise != nil && (err != nil || d.Path == "") {
 			return otherwise(ctx, event)
 		}
-		out := &answerWriter{header: http.Header{}}
 		r, err := d.request(ctx, err)
+		if err != nil && event.Unattended() {
+			return nil, err
+		}
 		if err != nil {
 			return json.Marshal(directAnswer{Status: http.StatusBadRequest, Headers: map[string]string{}, Body: map[string]string{"detail": err.Error()}})
 		}
+		if r.Header.Get("X-Request-Id") == "" && event.ID != "" {
+			r.Header.Set("X-Request-Id", event.ID)
+		}
+		out := &answerWriter{header: http.Header{}}
 		handler.ServeHTTP(out, r)
+		if event.Unattended() && out.status >= http.StatusBadRequest {
+			return nil, &StatusError{Status: out.status, Body: out.body.Bytes()}
+		}
 		return json.Marshal(out.answer())
 	}
 }
+
+// StatusError is a request of an event that was refused, or failed.
+type StatusError struct {
+	Status int
+	Body   []byte // of the answer
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("answered with %d: %s", e.Status, e.Body[:min(len(e.Body), maxTold)])
+}
+
+// maxTold is how much of a refusal an error repeats, in bytes.
+const maxTold = 512
 
 func (d directRequest) request(ctx context.Context, err error) (*http.Request, error) {
 	if err != nil {
@@ -95,13 +119,18 @@ type answerWriter struct {
 
 func (w *answerWriter) Header() http.Header { return w.header }
 
+func (w *answerWriter) begun() bool { return w.status != 0 }
+
 func (w *answerWriter) WriteHeader(status int) {
-	if w.status == 0 {
+	if w.status == 0 && status >= http.StatusOK {
 		w.status = status
 	}
 }
 
 func (w *answerWriter) Write(p []byte) (int, error) {
+	if !w.begun() {
+		sniff(w.header, p)
+	}
 	w.WriteHeader(http.StatusOK)
 	return w.body.Write(p)
 }

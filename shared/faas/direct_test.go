@@ -78,3 +78,33 @@ func TestDirectLeavesTheRest(t *testing.T) {
 		}
 	}
 }
+
+// Nobody reads what a timer or a queue is answered with.
+func TestDirectFailsUnattended(t *testing.T) {
+	t.Parallel()
+	invoke := faas.Direct(http.HandlerFunc(echo), nil)
+	for payload, want := range map[string]string{
+		`{"path":"/refused"}`: `answered with 409: {"status":409}`,
+		`{"path":"refused"}`:  `path: "refused" does not begin with a slash`,
+		`{"path":"/nothing"}`: "",
+	} {
+		answer, err := invoke(t.Context(), faas.Event{Kind: faas.KindQueue, Payload: json.RawMessage(payload)})
+		if (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("%s: %s %v, want %q", payload, answer, err, want)
+		}
+	}
+}
+
+func TestDirectHandsTheIDOn(t *testing.T) {
+	t.Parallel()
+	var got []string
+	invoke := faas.Direct(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = append(got, r.Header.Get("X-Request-Id")) }), nil)
+	for _, payload := range []string{`{"path":"/"}`, `{"path":"/","headers":{"x-request-id":"own"}}`} {
+		if _, err := invoke(t.Context(), faas.Event{Kind: faas.KindInvoke, ID: "r1", Payload: json.RawMessage(payload)}); err != nil {
+			t.Error(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"r1", "own"}, got); diff != "" {
+		t.Error(diff)
+	}
+}

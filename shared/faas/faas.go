@@ -1,10 +1,3 @@
-// Package faas is how a function meets its platform. A [Function] is one http.Handler for
-// requests and one [EventFunc] for events, and nothing above them knows the platform; the
-// entry, chosen by XINGHE_ENTRY, brings both to where the function runs.
-//
-//	err := faas.Run(ctx, cfg, faas.Function{HTTP: handler, Event: onTimer})
-//
-// The entry that this version has is "http": a plain HTTP server.
 package faas
 
 import (
@@ -12,9 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"net/http"
-	"syscall"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,120 +16,172 @@ import (
 	"xinghe/shared/env"
 )
 
-// Event is what a timer, a schedule or a queue hands to a function.
+// The kinds of events.
+const (
+	KindInvoke   = "invoke"   // somebody invoked the function, and may wait for the answer
+	KindTimer    = "timer"    // a timer of Function Compute
+	KindSchedule = "schedule" // a schedule of EventBridge, in its envelope
+	KindQueue    = "queue"    // a message of SQS
+	KindBus      = "bus"      // an event of EventBridge, or a CloudEvent
+)
+
+// Event is what a timer, a schedule, a queue or a caller hands to a function.
 type Event struct {
-	// Kind of event, such as "timer".
+	// Kind of event, one of the words above.
 	Kind string
-	// Name of the trigger that it comes from.
+	// Name of the trigger, schedule or queue that it comes from; empty for an invocation.
 	Name string
-	// ID of the invocation; a repeat carries the same.
+	// ID of the event; a repeat carries the same.
 	ID string
 	// Time that the event stands for.
 	Time time.Time
 	// Attempt counts from 1.
 	Attempt int
-	// Payload is the event's own JSON.
+	// Payload is the event's own JSON, always valid; a payload that is none is a JSON text.
 	Payload json.RawMessage
 }
 
+// Unattended reports whether nobody reads what the event is answered with, so that only an
+// error tells that it failed.
+func (e Event) Unattended() bool { return e.Kind != "" && e.Kind != KindInvoke }
+
 // EventFunc does the work of one event. An error makes the platform try again, if it does.
+// It may be called by several goroutines.
 type EventFunc func(ctx context.Context, event Event) (json.RawMessage, error)
 
-// Function is what is deployed.
+// Function is what is deployed. Making one must not touch the network: it would be paid for
+// at each cold start, and a part that is away would keep the function from starting. All
+// fields but HTTP may be nil.
 type Function struct {
 	// HTTP serves requests.
 	HTTP http.Handler
-	// Event takes events; nil if the function takes none.
+	// Event takes events.
 	Event EventFunc
-	// Close frees what the function holds, after the last request; may be nil.
+	// Background works beside requests and events until its context ends. It starts with the
+	// server of the entry http, and elsewhere with the first request or event.
+	Background func(ctx context.Context)
+	// Flush returns when what the function told on the side, such as its events, is stored,
+	// or when its context ends. It is called after each request and event of an instance
+	// that may be frozen next, and gets 200 ms.
+	Flush func(ctx context.Context) error
+	// Thaw is called before the first request or event after a pause in which the instance
+	// may have been frozen: connections from before are not to be trusted. It must not wait.
+	Thaw func()
+	// Close frees what the function holds, after the last request and event.
 	Close func()
 }
 
+// The entries.
+const (
+	EntryHTTP        = "http"         // a plain HTTP server
+	EntryFCWeb       = "fc-web"       // a web function of Function Compute (custom runtime)
+	EntryFCEvent     = "fc-event"     // an event function of Function Compute (runtime go1)
+	EntryLambdaURL   = "lambda-url"   // Lambda behind a Function URL that streams
+	EntryLambdaEvent = "lambda-event" // Lambda for events and buffered requests
+)
+
+// entries are all words of XINGHE_ENTRY.
+var entries = []string{EntryHTTP, EntryFCWeb, EntryFCEvent, EntryLambdaURL, EntryLambdaEvent}
+
 // Config says how a function meets its platform.
 type Config struct {
-	// Entry is "http".
+	// Entry is one of the words above; "http" by default.
 	Entry string
-	// Addr is where the entry http listens.
+	// Addr is where the entries http and fc-web listen.
 	Addr string
-	// Grace is how long requests in flight may take to end after ctx is done; 10 s by
-	// default.
+	// Grace is how long requests in flight may take to end after ctx is done; by default 10 s
+	// for http, 5 s for Function Compute, 300 ms for Lambda.
 	Grace time.Duration
 	// Logger of the entry.
 	Logger zerolog.Logger
+	// Lines takes the lines by which Function Compute cuts a web function's log; io.Discard
+	// by default.
+	Lines io.Writer
+	// Now is the clock; by default the wall clock, since another may stand still while an
+	// instance is frozen.
+	Now func() time.Time
 }
 
-// EntryHTTP is the plain HTTP server.
-const EntryHTTP = "http"
+func (c Config) withDefaults() Config {
+	if c.Entry == "" {
+		c.Entry = EntryHTTP
+	}
+	if c.Grace == 0 {
+		c.Grace = map[string]time.Duration{EntryHTTP: 10 * time.Second, EntryFCWeb: 5 * time.Second, EntryFCEvent: 5 * time.Second}[c.Entry]
+	}
+	if c.Grace == 0 {
+		c.Grace = 300 * time.Millisecond
+	}
+	if c.Lines == nil {
+		c.Lines = io.Discard
+	}
+	if c.Now == nil {
+		c.Now = func() time.Time { return time.Now().Round(0) }
+	}
+	return c
+}
 
-// FromEnv reads XINGHE_ENTRY and XINGHE_ADDR.
+// Variables of the platforms.
+const (
+	varEntry      = "XINGHE_ENTRY"
+	varLambdaAPI  = "AWS_LAMBDA_RUNTIME_API"
+	varFCAPI      = "FC_RUNTIME_API"
+	varFCPort     = "FC_CUSTOM_LISTEN_PORT"
+	varFCPortOld  = "FC_SERVER_PORT"
+	defaultFCPort = 9000
+)
+
+// FromEnv reads XINGHE_ENTRY, and where that is not set, tells by the platform's own
+// variables: a web function of Function Compute by FC_CUSTOM_LISTEN_PORT, an event function
+// by FC_RUNTIME_API, else a plain HTTP server. On Lambda it must be set, as nothing tells
+// whether answers are to be streamed. The entry http listens on XINGHE_ADDR, fc-web on
+// FC_CUSTOM_LISTEN_PORT (default 9000) of all interfaces.
 func FromEnv(vars *env.Vars) Config {
-	return Config{
-		Entry: vars.Choice("XINGHE_ENTRY", EntryHTTP),
-		Addr:  vars.String("XINGHE_ADDR", "127.0.0.1:8787"),
+	lambda, event := vars.String(varLambdaAPI, ""), vars.String(varFCAPI, "")
+	fallback := EntryHTTP
+	switch {
+	case lambda != "":
+		if vars.String(varEntry, "") == "" {
+			vars.Fault(varEntry, fmt.Errorf("missing on Lambda: set it to %s (Function URL with InvokeMode RESPONSE_STREAM) or %s (events, buffered requests)", EntryLambdaURL, EntryLambdaEvent))
+		}
+	case vars.String(varFCPort, "") != "":
+		fallback = EntryFCWeb
+	case event != "":
+		fallback = EntryFCEvent
+	}
+	first := slices.Index(entries, fallback)
+	cfg := Config{Entry: vars.Choice(varEntry, slices.Concat(entries[first:], entries[:first])...)}
+	switch cfg.Entry {
+	case EntryHTTP:
+		cfg.Addr = vars.String("XINGHE_ADDR", "127.0.0.1:8787")
+	case EntryFCWeb:
+		cfg.Addr = fmt.Sprintf("0.0.0.0:%d", vars.Int(varFCPort, vars.Int(varFCPortOld, defaultFCPort, 1), 1))
+	case EntryFCEvent:
+		needs(vars, cfg.Entry, varFCAPI, event)
+	default:
+		needs(vars, cfg.Entry, varLambdaAPI, lambda)
+	}
+	return cfg
+}
+
+// needs faults an entry whose platform is not there: its library would end the process.
+func needs(vars *env.Vars, entry, variable, value string) {
+	if value == "" {
+		vars.Fault(varEntry, fmt.Errorf("%q needs %s, which its platform sets; to run elsewhere use %q", entry, variable, EntryHTTP))
 	}
 }
 
 // Run serves until ctx is done, lets requests in flight end within the grace, and returns.
 func Run(ctx context.Context, cfg Config, fn Function) error {
-	if cfg.Entry != "" && cfg.Entry != EntryHTTP {
-		return fmt.Errorf("entry %q is not built in; use %q", cfg.Entry, EntryHTTP)
+	cfg = cfg.withDefaults()
+	serve := map[string]func(context.Context, *instance) error{
+		EntryHTTP: serveHTTP, EntryFCWeb: serveFCWeb, EntryFCEvent: serveFCEvent,
+		EntryLambdaURL: serveLambda, EntryLambdaEvent: serveLambda,
+	}[cfg.Entry]
+	if serve == nil {
+		return fmt.Errorf("%s: entry %q is none of: %s", varEntry, cfg.Entry, strings.Join(entries, ", "))
 	}
-	if fn.Close != nil {
-		defer fn.Close()
-	}
-	listener, err := Listen(ctx, cfg.Addr, "XINGHE_ADDR")
-	if err != nil {
-		return err
-	}
-	return Serve(ctx, listener, fn.HTTP, cfg.Grace)
-}
-
-// Listen opens addr; a failure names the variable by which to choose another address.
-func Listen(ctx context.Context, addr, variable string) (net.Listener, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	switch {
-	case err == nil:
-		return listener, nil
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("the address %s is taken by another program; set %s to a free one, such as 127.0.0.1:0", addr, variable)
-	}
-	return nil, fmt.Errorf("cannot listen on %s (set %s to change it): %w", addr, variable, err)
-}
-
-// Serve serves plain HTTP on the listener until ctx is done, then lets requests in flight
-// end within grace (0 means 10 s) and cuts those that have not. It closes the listener.
-func Serve(ctx context.Context, listener net.Listener, handler http.Handler, grace time.Duration) error {
-	if grace == 0 {
-		grace = 10 * time.Second
-	}
-	// Streams in flight outlive ctx, by the grace.
-	base, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	server := &http.Server{
-		Handler: handler,
-		// No timeout for whole answers: a stream may be long. Idle connections are kept for
-		// longer than the proxies in front keep theirs, or they would meet closed ones.
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       16 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		BaseContext:       func(net.Listener) context.Context { return base },
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
-	case <-ctx.Done():
-	}
-	soft, done := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer done()
-	err := server.Shutdown(soft)
-	cut()
-	if err != nil {
-		err = errors.Join(fmt.Errorf("requests in flight were cut after %s", grace), server.Close())
-	}
-	if ended := <-failed; !errors.Is(ended, http.ErrServerClosed) {
-		err = errors.Join(err, ended)
-	}
-	return err
+	i := newInstance(ctx, cfg, fn)
+	err := serve(ctx, i)
+	return errors.Join(err, i.stop())
 }

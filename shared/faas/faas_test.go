@@ -68,10 +68,11 @@ func TestServeEndsRequestsInFlight(t *testing.T) {
 
 func TestServeCutsWhatOutlivesTheGrace(t *testing.T) {
 	t.Parallel()
-	entered := make(chan struct{})
-	address, stop, done := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	defer close(leave)
+	address, stop, done := serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(entered)
-		<-r.Context().Done()
+		<-leave
 	}), time.Millisecond)
 	go func() {
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -100,14 +101,44 @@ func TestListenNamesTheVariable(t *testing.T) {
 	}
 }
 
-func TestUnknownEntry(t *testing.T) {
+func TestFromEnv(t *testing.T) {
 	t.Parallel()
-	vars := env.New(func(name string) string { return map[string]string{"XINGHE_ENTRY": "fc-event"}[name] })
-	if _ = faas.FromEnv(vars); vars.Err() == nil || !strings.Contains(vars.Err().Error(), "XINGHE_ENTRY") {
-		t.Errorf("FromEnv: %v", vars.Err())
+	for _, tc := range []struct {
+		name  string
+		vars  map[string]string
+		entry string
+		addr  string
+		fault string
+	}{
+		{"nothing set", nil, "http", "127.0.0.1:8787", ""},
+		{"plain HTTP", map[string]string{"XINGHE_ENTRY": "http", "XINGHE_ADDR": "127.0.0.1:0"}, "http", "127.0.0.1:0", ""},
+		{"FC web", map[string]string{"XINGHE_ENTRY": "fc-web", "XINGHE_ADDR": "127.0.0.1:0"}, "fc-web", "0.0.0.0:9000", ""},
+		{"FC web's port", map[string]string{"XINGHE_ENTRY": "fc-web", "FC_CUSTOM_LISTEN_PORT": "9001"}, "fc-web", "0.0.0.0:9001", ""},
+		{"FC web's port of old", map[string]string{"XINGHE_ENTRY": "fc-web", "FC_SERVER_PORT": "9002"}, "fc-web", "0.0.0.0:9002", ""},
+		{"FC web told by its port", map[string]string{"FC_CUSTOM_LISTEN_PORT": "9000", "FC_RUNTIME_API": "127.0.0.1:1"}, "fc-web", "0.0.0.0:9000", ""},
+		{"no port", map[string]string{"XINGHE_ENTRY": "fc-web", "FC_CUSTOM_LISTEN_PORT": "x"}, "fc-web", "0.0.0.0:9000", "FC_CUSTOM_LISTEN_PORT"},
+		{"FC event", map[string]string{"XINGHE_ENTRY": "fc-event", "FC_RUNTIME_API": "127.0.0.1:1"}, "fc-event", "", ""},
+		{"FC event told by its API", map[string]string{"FC_RUNTIME_API": "127.0.0.1:1"}, "fc-event", "", ""},
+		{"FC event elsewhere", map[string]string{"XINGHE_ENTRY": "fc-event"}, "fc-event", "", "FC_RUNTIME_API"},
+		{"Lambda", map[string]string{"XINGHE_ENTRY": "lambda-url", "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1"}, "lambda-url", "", ""},
+		{"Lambda elsewhere", map[string]string{"XINGHE_ENTRY": "lambda-event"}, "lambda-event", "", "AWS_LAMBDA_RUNTIME_API"},
+		{"Lambda without a word", map[string]string{"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1"}, "http", "127.0.0.1:8787", "XINGHE_ENTRY: missing on Lambda: set it to lambda-url"},
+		{"unknown", map[string]string{"XINGHE_ENTRY": "azure"}, "http", "127.0.0.1:8787", `XINGHE_ENTRY: "azure" is none of: http, fc-web, fc-event, lambda-url, lambda-event`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			vars := env.New(func(name string) string { return tc.vars[name] })
+			got := faas.FromEnv(vars)
+			if got.Entry != tc.entry || got.Addr != tc.addr {
+				t.Errorf("entry %q at %q, want %q at %q", got.Entry, got.Addr, tc.entry, tc.addr)
+			}
+			if err := vars.Err(); (err == nil) != (tc.fault == "") || err != nil && !strings.Contains(err.Error(), tc.fault) {
+				t.Errorf("fault %v, want %q", err, tc.fault)
+			}
+		})
 	}
-	if err := faas.Run(t.Context(), faas.Config{Entry: "fc-event"}, faas.Function{}); err == nil {
-		t.Error("Run takes an entry that it has not")
+	if err := faas.Run(t.Context(), faas.Config{Entry: "azure"}, faas.Function{}); err == nil || !strings.Contains(err.Error(), "XINGHE_ENTRY") {
+		t.Errorf("Run: %v", err)
 	}
 }
 

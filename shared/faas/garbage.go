@@ -1,10 +1,13 @@
 package faas
 
 import (
+	"math"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
+
+	"xinghe/shared/env"
 )
 
 // Headroom is the garbage, in bytes, that a function collects at a time.
@@ -20,6 +23,24 @@ func BoundGarbage(headroom uint64) {
 }
 
 var bounded sync.Once
+
+// LimitMemory makes the collector work harder as the process comes near the memory that its
+// platform gives it, instead of being killed: the limit is nine tenths of that, unless
+// GOMEMLIMIT sets another.
+func LimitMemory(vars *env.Vars) {
+	if limit := memoryLimit(vars); limit > 0 && debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(limit)
+	}
+}
+
+// memoryLimit is in bytes, of what the platforms tell in MB; 0 if they tell nothing.
+func memoryLimit(vars *env.Vars) int64 {
+	size := vars.Int("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0, 0)
+	if size == 0 {
+		size = vars.Int("FC_FUNCTION_MEMORY_SIZE", 0, 0)
+	}
+	return int64(size) << 20 / 10 * 9
+}
 
 // bound sets the growth until the next collection, after which it is called again.
 func bound(headroom uint64) {

@@ -25,10 +25,11 @@ func Main(getenv func(string) string, stdout, stderr io.Writer, build func(*env.
 	if vars.String("GOGC", "") == "" {
 		BoundGarbage(Headroom)
 	}
-	logger, err := logs.New(stdout, vars.String("LOG_LEVEL", ""))
+	LimitMemory(vars)
+	logger, err := logs.New(stdout, vars.String("LOG_LEVEL", vars.String("AWS_LAMBDA_LOG_LEVEL", "")))
 	vars.Fault("LOG_LEVEL", err)
 	cfg := FromEnv(vars)
-	cfg.Logger = logger
+	cfg.Logger, cfg.Lines = logger, stdout
 	fn, err := build(vars, logger)
 	if faults := vars.Err(); faults != nil {
 		_, _ = fmt.Fprintf(stderr, "the configuration does not do:\n%v\n", faults)

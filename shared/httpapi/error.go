@@ -47,6 +47,8 @@ type Error struct {
 	Fields []FieldError
 	// RetryAfter is how long the client should wait, if known.
 	RetryAfter time.Duration
+	// Challenge says how to prove oneself, for a 401; "Bearer" by default.
+	Challenge string
 	// Err is the cause: logged, never shown.
 	Err error
 }

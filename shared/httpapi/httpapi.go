@@ -23,6 +23,8 @@ import (
 
 	"github.com/oklog/ulid/v2"
 	"github.com/rs/zerolog"
+
+	"xinghe/shared/trace"
 )
 
 // HandlerFunc serves one route. An error that it returns before it has written anything
@@ -59,6 +61,8 @@ type Config struct {
 	Origins []string
 	// Logger takes one line a request; the zero value logs nothing.
 	Logger zerolog.Logger
+	// Observe hears of every request when it has been answered; nobody by default.
+	Observe func(Observation)
 	// Now is the clock; time.Now by default.
 	Now func() time.Time
 }
@@ -115,7 +119,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &response{ResponseWriter: w, call: call}
 	out.Header().Set("X-Request-Id", call.ID)
 	logger := s.cfg.Logger.With().Str("request_id", call.ID).Logger()
-	r = r.WithContext(withCall(logger.WithContext(r.Context()), call))
+	ctx := r.Context()
+	if parent, ok := trace.Parse(r.Header.Get(trace.Header)); ok {
+		logger = logger.With().Str("trace_id", parent.TraceID()).Logger()
+		ctx = trace.With(ctx, parent)
+	}
+	r = r.WithContext(withCall(logger.WithContext(ctx), call))
 
 	defer s.finish(out, r, call)
 	if s.crossOrigin(out, r) {
@@ -147,7 +156,21 @@ func (s *Server) finish(out *response, r *http.Request, call *Call) {
 			defer panic(http.ErrAbortHandler)
 		}
 	}
-	call.log(r, out, s.cfg.Now())
+	now := s.cfg.Now()
+	call.log(r, out, now)
+	if s.cfg.Observe != nil {
+		s.cfg.Observe(Observation{Route: call.pattern, Status: out.statusCode(), Took: now.Sub(call.start)})
+	}
+}
+
+// Observation is what is known of a request that has been answered.
+type Observation struct {
+	// Route is the pattern of the route that served it; empty if none did.
+	Route string
+	// Status of the answer.
+	Status int
+	// Took is how long it took, a stream to its end.
+	Took time.Duration
 }
 
 // unmatched answers for a path or method that no route has; what ServeMux had to say of it

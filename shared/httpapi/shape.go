@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -102,7 +103,7 @@ func write(w http.ResponseWriter, refusal *Error, contentType string, body any) 
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(refusal.RetryAfter.Seconds()))))
 	}
 	if refusal.Status == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.Header().Set("WWW-Authenticate", cmp.Or(refusal.Challenge, "Bearer"))
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.WriteHeader(refusal.Status)

@@ -26,7 +26,7 @@ import (
 	"xinghe/shared/queue"
 )
 
-// Bucket holds a record under each id.
+// Bucket holds a record under each id, unless [Config.Bucket] names another.
 const Bucket = "xinghe_idempotency"
 
 // maxBody is the longest body that is kept, in bytes after compression: JetStream takes
@@ -37,6 +37,8 @@ const maxBody = 512 << 10
 type Config struct {
 	// Queue whose JetStream keeps the records. Required.
 	Queue *queue.Queue
+	// Bucket that the records lie in; [Bucket] by default. All who use one have the same TTL.
+	Bucket string
 	// TTL is how long an answer is kept. Default 24h, at least Lease.
 	TTL time.Duration
 	// Lease is how long an id stays taken by a request whose process has died. Requests must
@@ -53,6 +55,9 @@ func FromEnv(vars *env.Vars, q *queue.Queue) Config {
 }
 
 func (c Config) withDefaults() (Config, error) {
+	if c.Bucket == "" {
+		c.Bucket = Bucket
+	}
 	if c.TTL == 0 {
 		c.TTL = 24 * time.Hour
 	}
@@ -98,7 +103,7 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Queue == nil {
 		return nil, errors.New("idempotency: no queue")
 	}
-	records, err := queue.OpenStore[record](cfg.Queue, Bucket, queue.StoreConfig{TTL: cfg.TTL, KeyTTL: true})
+	records, err := queue.OpenStore[record](cfg.Queue, cfg.Bucket, queue.StoreConfig{TTL: cfg.TTL, KeyTTL: true})
 	if err != nil {
 		return nil, fmt.Errorf("idempotency: %w", err)
 	}

@@ -104,10 +104,12 @@ type Window struct {
 	To          time.Time `json:"to"`
 	// Folder that the parts go to, below the exports' root.
 	Folder string `json:"folder"`
-	// Format, Compression and Filter as in [ExportSpec].
-	Format      string  `json:"format"`
-	Compression string  `json:"compression"`
-	Filter      *Filter `json:"filter,omitempty"`
+	// The rest is as in [ExportSpec].
+	Format      string     `json:"format"`
+	Compression string     `json:"compression"`
+	Filter      *Filter    `json:"filter,omitempty"`
+	Redact      *Redact    `json:"redact,omitempty"`
+	Partition   *Partition `json:"partition,omitempty"`
 }
 
 // PlanChunk is a piece of the list of windows: pairs of a character and a user.
@@ -143,21 +145,29 @@ func (r WindowResult) Ended(round int) bool {
 	return r.Done || r.Error != "" && r.Round >= round
 }
 
-// PartEnd is where reading goes on after a part: behind its last row, of which At is the
-// gmtCreate. The rest counts the window's messages up to there.
+// PartEnd is where reading goes on after a part: behind the row of which At is the
+// gmtCreate, and Last the id if it is not the part's last. The rest counts the window's
+// messages up to there.
 type PartEnd struct {
-	At int64 `json:"at"`
+	At   int64  `json:"at"`
+	Last string `json:"last,omitempty"`
 	// Before counts those whose gmtCreate is less than At, left out or not.
-	Before     int64 `json:"before"`
-	Filtered   int64 `json:"filtered,omitempty"`
-	Duplicates int64 `json:"duplicates,omitempty"`
+	Before     int64            `json:"before"`
+	Filtered   int64            `json:"filtered,omitempty"`
+	LeftOut    map[string]int64 `json:"leftOut,omitempty"`
+	Redacted   map[string]int64 `json:"redacted,omitempty"`
+	Duplicates int64            `json:"duplicates,omitempty"`
+	// Open tells that a dialogue reaches over the part's end: reading can go on from an
+	// earlier one only.
+	Open bool `json:"open,omitempty"`
 }
 
 // Manifest proves what an export holds.
 type Manifest struct {
-	Version int        `json:"version"`
-	ID      string     `json:"id"`
-	Spec    ExportSpec `json:"spec"`
+	Version int    `json:"version"`
+	ID      string `json:"id"`
+	// Spec without the patterns of its Redact.
+	Spec ExportSpec `json:"spec"`
 	// Range that was read.
 	Range *Range `json:"range,omitempty"`
 	// Complete tells that every window was read to its end and proven.
@@ -166,8 +176,12 @@ type Manifest struct {
 	Cancelled         bool  `json:"cancelled,omitempty"`
 	Rows              int64 `json:"rows"`
 	DuplicatesDropped int64 `json:"duplicatesDropped"`
-	// Filtered counts the messages that the spec's filter has left out.
-	Filtered int64 `json:"filtered,omitempty"`
+	// Filtered counts the messages that were left out: by the spec's filter, or as LeftOut
+	// says, which counts those of dialogues by the reason.
+	Filtered int64            `json:"filtered,omitempty"`
+	LeftOut  map[string]int64 `json:"leftOut,omitempty"`
+	// Redacted counts what was replaced, by kind or by the pattern's name.
+	Redacted map[string]int64 `json:"redacted,omitempty"`
 	// Parts are all that there are, those of windows that are not complete included. They are
 	// ordered by window, and then as they were written.
 	Parts []Part `json:"parts"`
@@ -188,14 +202,50 @@ type ManifestRef struct {
 // Part is one file of an export. First and Last are the messageIds at its ends; Bytes and
 // SHA256 are those of the file as it is, compressed or not.
 type Part struct {
-	Path   string `json:"path"`
+	Path string `json:"path"`
+	// Partition is the value of each thing that the export is partitioned by.
+	Partition map[string]string `json:"partition,omitempty"`
+
 	Window int    `json:"window"` // its number
 	Rows   int64  `json:"rows"`
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
 	First  string `json:"first"`
 	Last   string `json:"last"`
+	// Lines is how many dialogues there are, of formats that hold them, and Index the file
+	// that tells which messages each of them is made of.
+	Lines int64      `json:"lines,omitempty"`
+	Index *IndexFile `json:"index,omitempty"`
 }
+
+// IndexFile stands beside a part of dialogues. Each of its lines is an [IndexLine], and it
+// is compressed as the part is.
+type IndexFile struct {
+	Path   string `json:"path"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// IndexLine tells which messages a line of a part is made of, with the Unix milliseconds of
+// each.
+type IndexLine struct {
+	SessionID   string   `json:"sessionId"`
+	CharacterID string   `json:"characterId"`
+	UserID      string   `json:"userId"`
+	MessageIDs  []string `json:"messageIds"`
+	GmtCreate   []int64  `json:"gmtCreate"`
+}
+
+// Why messages are not in an export of dialogues.
+const (
+	LeftRating     = "rating"     // the dialogue does not pass the filter
+	LeftCut        = "cut"        // the dialogue reaches over the range, or the message names no session
+	LeftLong       = "long"       // the dialogue is longer than can be held
+	LeftUnanswered = "unanswered" // nothing of the character follows
+	LeftUnprompted = "unprompted" // nothing of the user precedes, or the format has no place for it
+	LeftEmpty      = "empty"      // there is no text in it
+	LeftType       = "type"       // the type is not known
+)
 
 // WindowCount compares what upstream says a window holds, before and after it was read,
 // with the rows that were written and those that the filter has left out.
@@ -209,6 +259,9 @@ type WindowCount struct {
 	TotalAfter  int64     `json:"totalAfter"`
 	Rows        int64     `json:"rows"`
 	Filtered    int64     `json:"filtered,omitempty"`
+	// LeftOut and Redacted are as in [Manifest].
+	LeftOut  map[string]int64 `json:"leftOut,omitempty"`
+	Redacted map[string]int64 `json:"redacted,omitempty"`
 }
 
 // WindowFailure names a window that could not be read.

@@ -71,6 +71,47 @@ func TestCheckNamesTheField(t *testing.T) {
 		{"compression", func(s *jobs.ExportSpec) { s.Compression = "rar" }, []string{"compression"}},
 		{"sink", func(s *jobs.ExportSpec) { s.Sink.Type = "ftp" }, []string{"sink.type"}},
 		{"path that leaves the root", func(s *jobs.ExportSpec) { s.Sink.Path = "../etc" }, []string{"sink.path"}},
+		{"redaction", func(s *jobs.ExportSpec) {
+			s.Redact = &jobs.Redact{Kinds: jobs.RedactKinds, Patterns: []jobs.RedactPattern{{Name: "order", Regexp: `ORD-\d{8}`}}}
+			*s = s.WithDefaults()
+		}, nil},
+		{"redaction of nothing", func(s *jobs.ExportSpec) { s.Redact = &jobs.Redact{} }, []string{"redact", "redact.replacement"}},
+		{"redaction of what is not known", func(s *jobs.ExportSpec) {
+			s.Redact = &jobs.Redact{Kinds: []string{"face", "phone", "phone"}, Replacement: strings.Repeat("x", 65)}
+		}, []string{"redact.kinds[0]", "redact.kinds[2]", "redact.replacement"}},
+		{"patterns", func(s *jobs.ExportSpec) {
+			s.Redact = &jobs.Redact{Replacement: "x"}
+			for _, bad := range []string{"", "(", "x*", "a|", "(?:x{900}){900}", `\b`, "^", "(x?)+", "(?i:y)z?", "[^a]$", `(?:[一-龥]{1000}){9}`} {
+				s.Redact.Patterns = append(s.Redact.Patterns, jobs.RedactPattern{Name: "p" + strconv.Itoa(len(s.Redact.Patterns)), Regexp: bad})
+			}
+		}, []string{
+			"redact.patterns[0].regexp", "redact.patterns[1].regexp", "redact.patterns[2].regexp", "redact.patterns[3].regexp", "redact.patterns[4].regexp",
+			"redact.patterns[5].regexp", "redact.patterns[6].regexp", "redact.patterns[7].regexp", "redact.patterns[10].regexp",
+		}},
+		{"names of patterns", func(s *jobs.ExportSpec) {
+			s.Redact = &jobs.Redact{Kinds: []string{"phone"}, Replacement: "x", Patterns: []jobs.RedactPattern{{"a", "x"}, {"a", "y"}, {"email", "z"}, {"{}", "z"}}}
+		}, []string{"redact.patterns[1].name", "redact.patterns[2].name", "redact.patterns[3].name"}},
+		{"too many patterns", func(s *jobs.ExportSpec) {
+			s.Redact = &jobs.Redact{Replacement: "x"}
+			for i := range 33 {
+				s.Redact.Patterns = append(s.Redact.Patterns, jobs.RedactPattern{Name: "p" + strconv.Itoa(i), Regexp: strings.Repeat("x", 130)})
+			}
+		}, []string{"redact.patterns", "redact.patterns"}},
+		{"parquet", func(s *jobs.ExportSpec) { s.Format, s.Compression = "parquet", ""; *s = s.WithDefaults() }, nil},
+		{"parquet that is packed once more", func(s *jobs.ExportSpec) { s.Format, s.Compression = "parquet", "gzip" }, []string{"compression"}},
+		{"dialogues", func(s *jobs.ExportSpec) { s.Format, s.Filter = "openai-chat", filter(4, 5) }, nil},
+		{"dialogues without one side", func(s *jobs.ExportSpec) { s.Format, s.Filter = "sharegpt", filter(4, 5, "user") }, []string{"filter.messageTypes"}},
+		{"partitions", func(s *jobs.ExportSpec) {
+			s.Partition = &jobs.Partition{By: []string{"character", "day"}, TimeZone: "Asia/Shanghai"}
+		}, nil},
+		{"partitions by what cannot be", func(s *jobs.ExportSpec) {
+			s.Partition = &jobs.Partition{By: []string{"user", "day", "day"}, TimeZone: "Mars"}
+		}, []string{"partition.by[0]", "partition.by[2]", "partition.timeZone"}},
+		{"partitions by nothing", func(s *jobs.ExportSpec) { s.Partition = &jobs.Partition{TimeZone: "Local"} }, []string{"partition.by", "partition.timeZone"}},
+		{"partitions of years, and of long ids", func(s *jobs.ExportSpec) {
+			s.To, s.Characters = s.To.AddDate(3, 0, 0), jobs.Names{strings.Repeat("好", 27)}
+			s.Partition = &jobs.Partition{By: []string{"day", "character"}, TimeZone: "UTC"}
+		}, []string{"partition.by", "characters"}},
 		{"absolute path", func(s *jobs.ExportSpec) { s.Sink.Path = "/etc" }, []string{"sink.path"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -197,5 +238,69 @@ func TestEvent(t *testing.T) {
 	const want = `{"specversion":"1.0","id":"exp_1/done","source":"/xinghe/export","type":"xinghe.export.done","subject":"exp_1","time":"2024-05-01T00:00:00Z","datacontenttype":"application/json","data":{"rows":3}}`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestPartitionPath(t *testing.T) {
+	t.Parallel()
+	shanghai, err := (&jobs.Partition{TimeZone: "Asia/Shanghai"}).Zone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2024, 5, 1, 16, 0, 0, 0, time.UTC)
+	both := &jobs.Partition{By: []string{"character", "day"}}
+	for _, tc := range []struct {
+		partition *jobs.Partition
+		id        string
+		at        time.Time
+		want      string
+	}{
+		{both, "c1", at, "character=c1/day=2024-05-02"},
+		{both, "c1", at.Add(-time.Millisecond), "character=c1/day=2024-05-01"},
+		{both, "../好 =%", at, "character=..%2F%E5%A5%BD%20%3D%25/day=2024-05-02"},
+		{&jobs.Partition{By: []string{"day"}}, "c1", at, "day=2024-05-02"},
+		{nil, "c1", at, ""},
+	} {
+		if got := tc.partition.Path(tc.id, tc.at, shanghai); got != tc.want {
+			t.Errorf("%s, want %s", got, tc.want)
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"character": "../好", "day": "2024-05-02"}, both.Labels("../好", at, shanghai)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestManifestsHaveNoPatterns(t *testing.T) {
+	t.Parallel()
+	r := &jobs.Redact{Patterns: []jobs.RedactPattern{{Name: "a", Regexp: "secret"}}, Replacement: "x"}
+	bare, err := json.Marshal(r.WithoutPatterns())
+	if err != nil || string(bare) != `{"patterns":[{"name":"a"}],"replacement":"x"}` || r.Patterns[0].Regexp != "secret" {
+		t.Errorf("%s, %v, %+v", bare, err, r)
+	}
+}
+
+func TestFilterOfDialogues(t *testing.T) {
+	t.Parallel()
+	rows := func(ratings ...float64) []jobs.Row {
+		list := []jobs.Row{{MessageType: "user"}}
+		for _, rating := range ratings {
+			list = append(list, jobs.Row{MessageType: "character", Rating: &rating})
+		}
+		return list
+	}
+	for _, tc := range []struct {
+		filter *jobs.Filter
+		rows   []jobs.Row
+		want   bool
+	}{
+		{nil, rows(1), true},
+		{&jobs.Filter{}, rows(), true},
+		{filter(4, 5), rows(), false},
+		{filter(4, 5), rows(4, 5), true},
+		{filter(4, 5), rows(4, 3), false},
+	} {
+		if got := tc.filter.PassesDialogue(tc.rows); got != tc.want {
+			t.Errorf("%+v of %+v: %v", tc.filter, tc.rows, got)
+		}
 	}
 }

@@ -28,9 +28,13 @@ type ExportSpec struct {
 	Watermark *Watermark `json:"watermark,omitempty"`
 	// Filter picks among the messages of the range; nil takes all.
 	Filter *Filter `json:"filter,omitempty"`
+	// Redact says what contents must not hold; nil leaves them as they are.
+	Redact *Redact `json:"redact,omitempty"`
+	// Partition divides the files into folders; nil for none.
+	Partition *Partition `json:"partition,omitempty"`
 	// Format of the rows; [FormatJSONL] by default.
 	Format string `json:"format"`
-	// Compression of the parts; [CompressionNone] by default.
+	// Compression of the parts; [CompressionNone] by default, but for Parquet.
 	Compression string `json:"compression"`
 	// Sink is where the files go; by default a folder of the export's name.
 	Sink Sink `json:"sink"`
@@ -48,17 +52,34 @@ const (
 
 // The formats and compressions of parts.
 const (
-	FormatJSONL     = "jsonl"
-	FormatCSV       = "csv"
+	FormatJSONL   = "jsonl"
+	FormatCSV     = "csv"
+	FormatParquet = "parquet" // compressed by zstd within
+	// Of these each line is a whole dialogue, to tune models with.
+	FormatOpenAI   = "openai-chat"
+	FormatShareGPT = "sharegpt"
+
 	CompressionNone = "none"
 	CompressionGzip = "gzip"
 	CompressionZstd = "zstd"
+)
+
+// Dialogues reports whether the lines of a format are whole dialogues.
+func Dialogues(format string) bool { return format == FormatOpenAI || format == FormatShareGPT }
+
+// The types of messages, as upstream names them. It follows Xingchen HTTP API, history query.
+const (
+	TypeUser      = "user"
+	TypeCharacter = "character"
+	TypeOpening   = "opening_remarks"
+	TypeReminder  = "sys_greetings"
 )
 
 // The types of sinks.
 const (
 	SinkFolder = "folder"
 	SinkS3     = "s3"
+	SinkOSS    = "oss"
 )
 
 // Names is a list of ids. In JSON one that stands alone may be written without brackets.
@@ -92,10 +113,10 @@ type Watermark struct {
 // Filter picks messages. What upstream cannot be asked for is read and left out, and
 // counted in the manifest.
 type Filter struct {
-	// MessageTypes as upstream names them: user, character, opening_remarks, sys_greetings.
+	// MessageTypes as upstream names them: [TypeUser] and the like.
 	MessageTypes []string `json:"messageTypes,omitempty"`
 	// MinRating and MaxRating bound the rating, both included; a message that nobody rated
-	// passes neither.
+	// passes neither. A dialogue passes if some message of it is rated, and all that are pass.
 	MinRating *float64 `json:"minRating,omitempty"`
 	MaxRating *float64 `json:"maxRating,omitempty"`
 }
@@ -114,9 +135,26 @@ func (f *Filter) Passes(row Row) bool {
 	return row.Rating != nil && (f.MinRating == nil || *row.Rating >= *f.MinRating) && (f.MaxRating == nil || *row.Rating <= *f.MaxRating)
 }
 
+// PassesDialogue reports whether a dialogue of these messages is taken; nil takes all.
+func (f *Filter) PassesDialogue(rows []Row) bool {
+	if f == nil || f.MinRating == nil && f.MaxRating == nil {
+		return true
+	}
+	rated := false
+	for _, row := range rows {
+		if row.Rating == nil {
+			continue
+		}
+		if rated = true; !f.Passes(row) {
+			return false
+		}
+	}
+	return rated
+}
+
 // Sink is where an export's files go.
 type Sink struct {
-	// Type must be the one that the deployment writes to (XINGHE_SINK): "folder" or "s3".
+	// Type must be the one that the deployment writes to (XINGHE_SINK): "folder", "s3" or "oss".
 	// Default: whichever that is.
 	Type string `json:"type,omitempty"`
 	// Path below the deployment's root; the export's name by default.
@@ -161,6 +199,9 @@ func (s ExportSpec) WithDefaults() ExportSpec {
 	}
 	if s.Compression == "" {
 		s.Compression = CompressionNone
+		if s.Format == FormatParquet {
+			s.Compression = CompressionZstd
+		}
 	}
 	if s.Sink.Path == "" {
 		s.Sink.Path = s.Name
@@ -169,6 +210,16 @@ func (s ExportSpec) WithDefaults() ExportSpec {
 		mark := *s.Watermark
 		mark.Lag = DefaultLag
 		s.Watermark = &mark
+	}
+	if s.Redact != nil && s.Redact.Replacement == "" {
+		redact := *s.Redact
+		redact.Replacement = DefaultReplacement
+		s.Redact = &redact
+	}
+	if s.Partition != nil && s.Partition.TimeZone == "" {
+		partition := *s.Partition
+		partition.TimeZone = DefaultTimeZone
+		s.Partition = &partition
 	}
 	return s
 }
@@ -184,14 +235,18 @@ func (s ExportSpec) Check() []Fault {
 	}
 	s.checkRange(&faults)
 	s.checkFilter(&faults)
-	if !slices.Contains([]string{FormatJSONL, FormatCSV}, s.Format) {
-		faults.add("format", "%q is not supported; use \"jsonl\" or \"csv\"", s.Format)
+	s.Redact.check(&faults)
+	s.Partition.check(&faults, s)
+	if formats := []string{FormatJSONL, FormatCSV, FormatParquet, FormatOpenAI, FormatShareGPT}; !slices.Contains(formats, s.Format) {
+		faults.add("format", "%q is not supported; use %s", s.Format, strings.Join(formats, ", "))
 	}
-	if !slices.Contains([]string{CompressionNone, CompressionGzip, CompressionZstd}, s.Compression) {
+	if s.Format == FormatParquet && s.Compression != CompressionZstd {
+		faults.add("compression", "is \"zstd\", within the files, for \"parquet\"")
+	} else if !slices.Contains([]string{CompressionNone, CompressionGzip, CompressionZstd}, s.Compression) {
 		faults.add("compression", "%q is not supported; use \"none\", \"gzip\" or \"zstd\"", s.Compression)
 	}
-	if !slices.Contains([]string{"", SinkFolder, SinkS3}, s.Sink.Type) {
-		faults.add("sink.type", "%q is not supported; use \"folder\" or \"s3\"", s.Sink.Type)
+	if !slices.Contains([]string{"", SinkFolder, SinkS3, SinkOSS}, s.Sink.Type) {
+		faults.add("sink.type", "%q is not supported; use \"folder\", \"s3\" or \"oss\"", s.Sink.Type)
 	}
 	if !filepath.IsLocal(s.Sink.Path) || strings.ContainsAny(s.Sink.Path, "\\\x00") {
 		faults.add("sink.path", "must be a relative path that stays below the exports' root")
@@ -229,6 +284,9 @@ func (s ExportSpec) checkRange(faults *faults) {
 func (s ExportSpec) checkFilter(faults *faults) {
 	if s.Filter == nil {
 		return
+	}
+	if Dialogues(s.Format) && len(s.Filter.MessageTypes) > 0 {
+		faults.add("filter.messageTypes", "would tear dialogues; leave it out for %q", s.Format)
 	}
 	for i, kind := range s.Filter.MessageTypes {
 		if kind == "" {

@@ -88,12 +88,16 @@ type link interface {
 	js(ctx context.Context) (jetstream.JetStream, error)
 	// up reports whether it is, without waiting.
 	up() bool
+	// renew replaces the connection, if there is one, without waiting.
+	renew()
 	close()
 }
 
 type fixedLink struct{ given jetstream.JetStream }
 
 func (l *fixedLink) up() bool { return l.given.Conn().IsConnected() }
+
+func (l *fixedLink) renew() {}
 
 func (l *fixedLink) close() {}
 
@@ -155,18 +159,32 @@ func (l *lazyLink) dial(d *dial) {
 }
 
 func (l *lazyLink) up() bool {
+	nc := l.conn()
+	return nc != nil && nc.IsConnected()
+}
+
+func (l *lazyLink) renew() {
+	if nc := l.conn(); nc != nil {
+		_ = nc.ForceReconnect() // fails only when it is closed
+	}
+}
+
+// conn is the connection, or nil if there is none yet.
+func (l *lazyLink) conn() *nats.Conn {
 	l.mu.Lock()
 	d := l.dialing
 	l.mu.Unlock()
 	if d == nil {
-		return false
+		return nil
 	}
 	select {
 	case <-d.done:
-		return d.err == nil && d.js.Conn().IsConnected()
+		if d.err == nil {
+			return d.js.Conn()
+		}
 	default:
-		return false
 	}
+	return nil
 }
 
 func (l *lazyLink) close() {

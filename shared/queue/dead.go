@@ -187,11 +187,16 @@ func (q *Queue) DropDead(ctx context.Context, sequence uint64) error {
 
 // onDead does something with the stream of dead letters.
 func (q *Queue) onDead(ctx context.Context, do func(context.Context, jetstream.Stream) error) error {
+	return q.on(ctx, StreamDead, do)
+}
+
+// on does something with a stream.
+func (q *Queue) on(ctx context.Context, name string, do func(context.Context, jetstream.Stream) error) error {
 	return q.patiently(ctx, func(ctx context.Context, js jetstream.JetStream) error {
-		stream, err := js.Stream(ctx, StreamDead)
+		stream, err := js.Stream(ctx, name)
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):
-			return &MissingStreamError{Stream: StreamDead}
+			return &MissingStreamError{Stream: name}
 		case err != nil:
 			return err
 		}

@@ -136,14 +136,17 @@ func (c *consumption) do(ctx, handling context.Context, d *Delivery) {
 		return
 	}
 	start := time.Now()
-	if err := c.call(handling, d); err != nil {
+	observed, end := c.begin(handling, d)
+	if err := c.call(observed, d); err != nil {
 		if d.abandoned(ctx) {
+			end(OutcomeStopped, err)
 			return
 		}
-		c.undone(ctx, d, err, handling.Err() != nil, time.Since(start))
+		end(c.undone(ctx, d, err, handling.Err() != nil, time.Since(start)), err)
 		return
 	}
 	c.done(ctx, handling, d)
+	end(OutcomeDone, nil)
 }
 
 var errNoAnswer = errors.New("delivered again and again without an outcome: its workers died or were cut off")
@@ -167,21 +170,23 @@ func (c *consumption) call(ctx context.Context, d *Delivery) (err error) {
 	return c.handle(ctx, d)
 }
 
-// undone does what the handler's error asks for.
-func (c *consumption) undone(ctx context.Context, d *Delivery, err error, cut bool, took time.Duration) {
+// undone does what the handler's error asks for, and tells what that was.
+func (c *consumption) undone(ctx context.Context, d *Delivery, err error, cut bool, took time.Duration) Outcome {
 	if snooze, ok := errors.AsType[*snoozeError](err); ok {
 		c.uncounted(ctx, d, snooze.after)
-		return
+		return OutcomeSnoozed
 	}
 	_, final := errors.AsType[*discardError](err)
 	switch {
 	case cut && !final:
 		c.handBack(ctx, d) // the drain cut it short; that is no fault of the job
+		return OutcomeStopped
 	case final, c.cfg.MaxAttempts > 0 && d.Attempt >= c.cfg.MaxAttempts:
 		c.bury(ctx, d, err)
-	default:
-		c.failed(ctx, d, err, took)
+		return OutcomeDead
 	}
+	c.failed(ctx, d, err, took)
+	return OutcomeRetried
 }
 
 // done acknowledges the job and forgets what was remembered of it.

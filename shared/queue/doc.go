@@ -15,6 +15,9 @@
 //	XINGHE_EVENTS  xinghe.events.>  Config.EventRetention, default 720h    what happened: any number of consumers
 //	XINGHE_DEAD    xinghe.dead.>    Config.DeadRetention, default 8760h    jobs that failed for good, under xinghe.dead.<subject>
 //
+// The stream XINGHE_SCHEDULES (xinghe.schedules.>) holds what the server publishes by itself
+// at the times of cron lines; see [Queue.EnsureSchedules].
+//
 // A subject may hold many jobs, delivered in the order of their publication. A job with
 // Job.Unique is refused with [ErrExists] while its subject holds another one that waits or
 // runs; this is asked of the stream at publication (the expected last sequence of the

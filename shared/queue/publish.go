@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"xinghe/shared/trace"
 )
 
 const (
@@ -50,6 +52,7 @@ type Job struct {
 func (q *Queue) Publish(ctx context.Context, job Job) error {
 	msg, err := job.message(PrefixJobs, StreamJobs)
 	if err == nil {
+		carry(ctx, msg)
 		err = q.publish(ctx, StreamJobs, msg)
 	}
 	if err != nil {
@@ -65,6 +68,7 @@ func (q *Queue) PublishEvent(ctx context.Context, subject, id string, data []byt
 	event := Job{Subject: subject, ID: id, Data: data}
 	msg, err := event.message(PrefixEvents, StreamEvents)
 	if err == nil {
+		carry(ctx, msg)
 		err = q.publish(ctx, StreamEvents, msg)
 	}
 	if err != nil {
@@ -108,7 +112,9 @@ func (q *Queue) PublishAll(ctx context.Context, jobs []Job) error {
 		var err error
 		if msgs[i], err = job.message(PrefixJobs, StreamJobs); err != nil {
 			failed[i] = err
+			continue
 		}
+		carry(ctx, msgs[i])
 	}
 	for start := 0; start < len(msgs); start += inFlight {
 		q.publishGroup(ctx, msgs[start:min(start+inFlight, len(msgs))], func(i int, err error) { failed[start+i] = err })
@@ -193,6 +199,13 @@ func (j Job) message(prefix, stream string) (*nats.Msg, error) {
 	}
 	header.Set(jetstream.MsgIDHeader, id)
 	return &nats.Msg{Subject: j.Subject, Data: j.Data, Header: header}, nil
+}
+
+// carry hands the trace on that the context belongs to, unless the message has one.
+func carry(ctx context.Context, msg *nats.Msg) {
+	if parent := trace.From(ctx); parent != "" && msg.Header.Get(trace.Header) == "" {
+		msg.Header.Set(trace.Header, string(parent))
+	}
 }
 
 func checkSubject(subject, prefix string) error {
@@ -292,7 +305,8 @@ var errTaken = fmt.Errorf("subject is taken: %w", ErrExists)
 // fits keeps room for the headers that a dead letter adds.
 func (q *Queue) fits(js jetstream.JetStream, msg *nats.Msg) error {
 	limit := js.Conn().MaxPayload()
-	if limit <= 0 || !strings.HasPrefix(msg.Subject, PrefixJobs) && !strings.HasPrefix(msg.Subject, PrefixEvents) {
+	if limit <= 0 || !strings.HasPrefix(msg.Subject, PrefixJobs) && !strings.HasPrefix(msg.Subject, PrefixEvents) &&
+		!strings.HasPrefix(msg.Subject, PrefixSchedules) {
 		return nil
 	}
 	limit -= reserve

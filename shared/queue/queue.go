@@ -74,6 +74,8 @@ type Config struct {
 	DedupeWindow time.Duration
 	// Timeout bounds each operation whose context has no deadline. Default 5s.
 	Timeout time.Duration
+	// Observer hears of every call of a handler; nobody by default.
+	Observer Observer
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -130,6 +132,12 @@ func newQueue(l link, cfg Config) (*Queue, error) {
 // Close closes the connection that [Open] made; it does nothing for a queue made by [New].
 // It can be called more than once.
 func (q *Queue) Close() { q.link.close() }
+
+// Renew replaces the connection that [Open] made, if there is one, for programs that may have
+// stood still for long: a server or a proxy has given up the old one by then, perhaps without
+// a word. It does not wait; operations wait for the new connection. It does nothing for a
+// queue made by [New].
+func (q *Queue) Renew() { q.link.renew() }
 
 // Ensure creates the streams and the attempts bucket, or brings existing ones in line with
 // the configuration, leaving settings that this package has no opinion on as they are. It
@@ -270,10 +278,10 @@ func streamOf(subject string) (string, error) {
 			return stream, nil
 		}
 	}
-	return "", fmt.Errorf("subject %q: %w: begins with neither %s nor %s", subject, ErrInvalid, PrefixJobs, PrefixEvents)
+	return "", fmt.Errorf("subject %q: %w: begins with none of %s, %s and %s", subject, ErrInvalid, PrefixJobs, PrefixEvents, PrefixSchedules)
 }
 
-var prefixes = map[string]string{PrefixJobs: StreamJobs, PrefixEvents: StreamEvents, PrefixDead: StreamDead}
+var prefixes = map[string]string{PrefixJobs: StreamJobs, PrefixEvents: StreamEvents, PrefixDead: StreamDead, PrefixSchedules: StreamSchedules}
 
 // unavailable marks an error that is about the server and not about what was asked of it.
 func unavailable(err error) error {

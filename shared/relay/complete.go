@@ -26,25 +26,23 @@ var errRewritten = &httpapi.Error{
 // Complete makes the role chat for the request in hand and answers as OpenAI does. A call
 // whose answer is to be streamed must ask upstream for increments.
 func (x Xingchen) Complete(w http.ResponseWriter, r *http.Request, call xingchen.Call, c Completion) (Outcome, error) {
-	call.RequestID = httpapi.CallFrom(r.Context()).ID
-	call.DataInspection = enabled(r.Header, "DataInspection")
+	if !c.Stream {
+		reply, outcome, err := x.Ask(r, call)
+		if err != nil {
+			return outcome, err
+		}
+		return outcome, c.Tell(w, r, reply)
+	}
 	ctx, cancel := x.Disconnect.context(r.Context())
 	defer cancel()
 	outcome := Outcome{Usage: jobs.ChatUsage{Incomplete: true}}
-	if c.Stream {
-		out := newOutput(w, x.Heartbeat)
-		defer out.stop()
-		chunks := newChunks(out, c)
-		err := x.tell(ctx, r, call, chunks, &outcome)
-		out.stop()
-		outcome.First = out.first
-		return outcome, chunks.end(r, x.refusal(r.Context(), err))
-	}
-	reply, err := x.reply(ctx, r, call, &outcome)
-	if err != nil {
-		return outcome, x.refusal(r.Context(), err)
-	}
-	return outcome, c.Tell(w, r, reply)
+	out := newOutput(w, x.Heartbeat)
+	defer out.stop()
+	chunks := newChunks(out, c)
+	err := x.tell(ctx, r, heeding(r, call), chunks, &outcome)
+	out.stop()
+	outcome.First = out.first
+	return outcome, chunks.end(r, x.refusal(r.Context(), err))
 }
 
 // reply waits for the whole answer.
@@ -192,21 +190,20 @@ func spelled(text []byte) string {
 	return s
 }
 
-// Complete asks the robot for the request in hand and answers as OpenAI does. What it offers
+// Complete asks a robot for the request in hand and answers as OpenAI does. What it offers
 // to choose from follows its text, a line each.
-func (b Beebot) Complete(w http.ResponseWriter, r *http.Request, req beebot.StreamRequest, c Completion) (Outcome, error) {
+func (b Beebot) Complete(w http.ResponseWriter, r *http.Request, robot beebot.Robot, req beebot.StreamRequest, c Completion) (Outcome, error) {
+	if !c.Stream || robot.Classic {
+		reply, outcome, err := b.Ask(r, robot, req)
+		if err != nil {
+			return outcome, err
+		}
+		return outcome, c.Tell(w, r, reply)
+	}
+	req.InstanceID = robot.ID
 	ctx, cancel := b.Disconnect.context(r.Context())
 	defer cancel()
 	outcome := Outcome{Usage: jobs.ChatUsage{Incomplete: true}} // robots tell none
-	if !c.Stream {
-		answer, err := b.collect(ctx, r, req, &outcome)
-		if err != nil {
-			return outcome, Refusal(r.Context(), err)
-		}
-		reply := Reply{MessageID: answer.MessageID, SessionID: answer.SessionID, Usage: outcome.Usage}
-		reply.Choices = []ReplyChoice{{Text: answer.Text + answer.Clarify.lines(answer.Text)}}
-		return outcome, c.Tell(w, r, reply)
-	}
 	out := newOutput(w, b.Heartbeat)
 	defer out.stop()
 	chunks := newChunks(out, c)

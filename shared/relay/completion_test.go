@@ -89,7 +89,7 @@ func robotGateway(t *testing.T, handler http.HandlerFunc) *gateway {
 		if _, err := httpapi.ReadBody(r); err != nil {
 			return err
 		}
-		_, err := relay.Beebot{Client: client}.Complete(w, r, beebot.StreamRequest{InstanceID: "chatbot-cn-x", Utterance: "你好"}, wanted(r))
+		_, err := relay.Beebot{Client: client}.Complete(w, r, beebot.Robot{ID: "chatbot-cn-x"}, beebot.StreamRequest{Utterance: "你好"}, wanted(r))
 		return err
 	})
 }

@@ -38,6 +38,10 @@ type Xingchen struct {
 	ParallelKeys []string
 }
 
+// DefaultParallelKeys are those by which a second conversation is known unless others are
+// configured.
+var DefaultParallelKeys = []string{"aca.error.chat.parallel"}
+
 // Mode says in which form an answer is wanted.
 type Mode int
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 
@@ -39,13 +38,9 @@ func NewS3(client *s3.Client, bucket, prefix string) (*S3, error) {
 	return &S3{client: client, bucket: bucket, prefix: prefix}, nil
 }
 
-// OpenS3 is [NewS3] with a client that is configured as the AWS SDK does by itself. With an
-// address of its own (AWS_ENDPOINT_URL_S3) the bucket stands in the path of requests.
-func OpenS3(ctx context.Context, bucket, prefix string) (*S3, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithDefaultRegion("us-east-1"))
-	if err != nil {
-		return nil, fmt.Errorf("s3: %w", sign.RedactError(err))
-	}
+// OpenS3 is [NewS3] with a client of its own. With an address of its own
+// (AWS_ENDPOINT_URL_S3) the bucket stands in the path of requests.
+func OpenS3(cfg aws.Config, bucket, prefix string) (*S3, error) {
 	return NewS3(s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.UsePathStyle = o.BaseEndpoint != nil
 		// Services that are like S3 do not all know the newer checksums.

@@ -1,5 +1,5 @@
-// Package sink is where files go: a folder, or a bucket of a service that speaks S3. A file
-// appears whole or not at all, and what a writer leaves behind that was killed is swept.
+// Package sink is where files go: a folder, or a bucket of OSS or of a service that speaks
+// S3. A file appears whole or not at all, and what a writer leaves behind that was killed is swept.
 //
 //	to, err := sink.NewFolder("/data/exports")
 //	w, err := to.Create(ctx, "nightly/part-0.jsonl")
@@ -9,7 +9,7 @@
 //
 // Paths are relative, separated by slashes, and stay below the sink's root. A file that is
 // written again replaces the one before. It knows nothing of formats, and retries nothing
-// but what the client of S3 retries by itself.
+// but what the clients of S3 and OSS retry by themselves.
 package sink
 
 import (
@@ -28,13 +28,14 @@ import (
 const (
 	KindFolder = "folder"
 	KindS3     = "s3"
+	KindOSS    = "oss"
 )
 
 // Sink keeps files. It is safe for concurrent use, and needs no closing.
 //
 // Errors: [ErrNotFound], [ErrInvalid], the context's, and [*Error] for all others.
 type Sink interface {
-	// Kind is [KindFolder] or [KindS3].
+	// Kind is [KindFolder], [KindS3] or [KindOSS].
 	Kind() string
 	// Create begins a file. The context bounds the writing as a whole.
 	Create(ctx context.Context, path string) (Writer, error)

@@ -345,7 +345,7 @@ func TestFromEnv(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Setenv("AWS_CONFIG_FILE", filepath.Join(t.TempDir(), "none"))
 			vars := env.New(func(name string) string { return map[string]string{"XINGHE_SINK": tc.value}[name] })
-			s := sink.FromEnv(t.Context(), vars)
+			s := sink.FromEnv(vars)
 			err := vars.Err()
 			switch {
 			case tc.fault != "":
@@ -358,5 +358,41 @@ func TestFromEnv(t *testing.T) {
 				t.Errorf("kind %s", s.Kind())
 			}
 		})
+	}
+}
+
+func TestEnvAWS(t *testing.T) {
+	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "id")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "key")
+	read := func() (region, address, token string) {
+		cfg, err := sink.EnvAWS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := cfg.Credentials.Retrieve(t.Context())
+		if err != nil || keys.AccessKeyID != "id" || keys.SecretAccessKey != "key" {
+			t.Errorf("credentials %v", err)
+		}
+		if cfg.BaseEndpoint != nil {
+			address = *cfg.BaseEndpoint
+		}
+		return cfg.Region, address, keys.SessionToken
+	}
+	if region, address, token := read(); region != sink.DefaultRegion || address != "" || token != "" {
+		t.Errorf("%q %q %q", region, address, token)
+	}
+	t.Setenv("AWS_DEFAULT_REGION", "eu-west-1")
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+	if region, address, _ := read(); region != "eu-west-1" || address != "http://127.0.0.1:1" {
+		t.Errorf("%q %q", region, address)
+	}
+	t.Setenv("AWS_REGION", "eu-north-1")
+	t.Setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:2")
+	t.Setenv("AWS_SESSION_TOKEN", "token")
+	if region, address, token := read(); region != "eu-north-1" || address != "http://127.0.0.1:2" || token != "token" {
+		t.Errorf("%q %q %q", region, address, token)
 	}
 }

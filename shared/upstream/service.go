@@ -73,6 +73,11 @@ func Address(field, raw string) (*url.URL, error) {
 	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}, nil
 }
 
+// CloseIdle closes the connections of the shared transport that carry no call, for programs
+// that may have stood still for long: a call on a connection that upstream has given up
+// fails, and only some calls can be repeated.
+func CloseIdle() { sharedTransport.CloseIdleConnections() }
+
 // dialTimeout leaves room for one lost SYN, which is repeated after a second.
 const dialTimeout = 2500 * time.Millisecond
 

@@ -18,7 +18,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 )
 
@@ -174,8 +173,7 @@ func connect(tb testing.TB, brokers []*broker) *queue.Queue {
 	return q
 }
 
-// cluster is what an operator does by hand: buckets that workers would make in one copy are
-// made in three.
+// cluster loses its leaders.
 type cluster struct {
 	tb      testing.TB
 	brokers []*broker
@@ -193,17 +191,6 @@ func newCluster(tb testing.TB, brokers []*broker) *cluster {
 	c := &cluster{tb: tb, brokers: brokers}
 	if c.js, err = jetstream.New(conn); err != nil {
 		tb.Fatal(err)
-	}
-	for _, bucket := range []string{
-		jobs.BucketExports, jobs.BucketLive, jobs.BucketWindows, jobs.BucketPlans, jobs.BucketMarks, "xinghe_budgets",
-	} {
-		var last error
-		if !poll(tb, "bucket "+bucket+" is there", func() bool {
-			_, last = c.js.CreateOrUpdateKeyValue(tb.Context(), jetstream.KeyValueConfig{Bucket: bucket, History: 1, Replicas: len(brokers)})
-			return last == nil
-		}) {
-			tb.Fatal(last)
-		}
 	}
 	return c
 }

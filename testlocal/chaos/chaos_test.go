@@ -48,7 +48,7 @@ func (s scenario) run(t *testing.T) result {
 	q := connect(t, brokers)
 	lose, end := s.loss(t, brokers)
 	crew := startCrew(t, append(variables,
-		"XINGHE_WORKERS=export", "NATS_URL="+addresses(brokers), "XINGCHEN_BASE_URL="+up.url, "XINGCHEN_API_KEY=lm-local",
+		"XINGHE_WORKERS=export", "NATS_URL="+addresses(brokers), "XINGHE_NATS_REPLICAS="+strconv.Itoa(len(brokers)), "XINGCHEN_BASE_URL="+up.url, "XINGCHEN_API_KEY=lm-local",
 		"XINGCHEN_RPS="+strconv.Itoa(s.rate), "XINGHE_EXPORT_WINDOWS=2", "XINGHE_EXPORT_PART_BYTES=200000",
 	))
 	if err := up.Faults().Set(s.faults()...); err != nil {

@@ -1,5 +1,5 @@
 // Package clients_test tries the front door with clients of others: OpenAI's, a reader of
-// Server-Sent Events and DuckDB on Node, and the commands of docs/clients.md as they stand
+// Server-Sent Events, DuckDB and Standard Webhooks on Node, and the commands of docs/clients.md as they stand
 // there.
 //
 //	npm install && go test .
@@ -12,6 +12,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,9 +65,13 @@ func needNode(t *testing.T) {
 // start starts a stack on free ports, in a folder of its own.
 func start(t *testing.T) *stack.Stack {
 	t.Helper()
+	data := t.TempDir()
+	if err := os.WriteFile(targets(data), []byte("[]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	set := map[string]string{
 		"XINGHE_ADDR": "127.0.0.1:0", "XINGHE_EMULATOR_ADDR": "127.0.0.1:0", "XINGHE_NATS_ADDR": "127.0.0.1:0",
-		"XINGHE_DATA": t.TempDir(), "XINGHE_IMAGE_FIRST_POLL": "10ms",
+		"XINGHE_DATA": data, "XINGHE_IMAGE_FIRST_POLL": "10ms", "XINGHE_WEBHOOKS_FILE": targets(data), "XINGHE_ALLOW_HOSTS": "127.0.0.1",
 	}
 	log := new(bytes.Buffer) // read after Close only
 	s, err := stack.Start(t.Context(), stack.Config{
@@ -86,6 +91,9 @@ func start(t *testing.T) *stack.Stack {
 	return s
 }
 
+// targets is the file in which a client may subscribe to events.
+func targets(data string) string { return filepath.Join(data, "webhooks.json") }
+
 // run runs a client in a folder, and returns all that it prints.
 func run(t *testing.T, s *stack.Stack, folder, name string, args ...string) string {
 	t.Helper()
@@ -94,6 +102,7 @@ func run(t *testing.T, s *stack.Stack, folder, name string, args ...string) stri
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.WaitDelay = folder, time.Second
 	cmd.Env = append(cmd.Environ(), "XINGHE_URL="+s.URL, "XINGHE_KEY="+s.Key, "XINGHE_EMULATOR_URL="+s.EmulatorURL, "NO_PROXY=127.0.0.1")
+	cmd.Env = append(cmd.Env, "XINGHE_WEBHOOKS_FILE="+targets(s.Data), "XINGHE_WEBHOOK_SECRET="+stack.DefaultWebhookSecret)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
@@ -105,7 +114,7 @@ func run(t *testing.T, s *stack.Stack, folder, name string, args ...string) stri
 func TestClients(t *testing.T) {
 	t.Parallel()
 	needNode(t)
-	for _, script := range []string{"openai.test.mjs", "events.test.mjs", "export.test.mjs"} {
+	for _, script := range []string{"openai.test.mjs", "events.test.mjs", "export.test.mjs", "webhooks.test.mjs"} {
 		t.Run(script, func(t *testing.T) {
 			t.Parallel()
 			out := run(t, start(t), ".", "node", "--test", "--test-reporter=tap", script)

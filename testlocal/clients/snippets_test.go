@@ -11,8 +11,8 @@ import (
 	"xinghe/testlocal/stack"
 )
 
-// page is where the snippets stand.
-const page = "../../docs/clients.md"
+// pages are where the snippets stand.
+var pages = []string{"clients.md", "inbound-webhooks.md"}
 
 // snippet is a program of the page, and what it must print: each of these lines, somewhere.
 type snippet struct {
@@ -44,26 +44,36 @@ func snippets(page string) []snippet {
 	return list
 }
 
-// TestSnippets runs the commands and the Node programs of the page as they stand there, but
-// for the addresses. Each prints what the page says.
+// TestSnippets runs the commands and the Node programs of the pages as they stand there, but
+// for the addresses. Each prints what its page says.
 func TestSnippets(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(page)
+	ran := map[string]int{}
+	s := start(t)
+	if s.Key != "local-dev" {
+		t.Fatalf("the pages have another key than %q", s.Key)
+	}
+	for _, page := range pages {
+		runPage(t, s, page, ran)
+	}
+	if ran["sh"] == 0 || ran["js"] == 0 {
+		t.Errorf("the pages have %v", ran)
+	}
+}
+
+func runPage(t *testing.T, s *stack.Stack, page string, ran map[string]int) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../../docs", page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := start(t)
-	if s.Key != "local-dev" {
-		t.Fatalf("the page has another key than %q", s.Key)
-	}
-	ran := map[string]int{}
 	for _, snippet := range snippets(string(text)) {
 		runner := map[string]func(*testing.T, *stack.Stack, string) string{"sh": shell, "js": node}[snippet.kind]
 		if runner == nil {
 			continue
 		}
 		ran[snippet.kind]++
-		t.Run(fmt.Sprintf("%s in line %d", snippet.kind, snippet.line), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s, %s in line %d", page, snippet.kind, snippet.line), func(t *testing.T) {
 			program := strings.ReplaceAll(snippet.text, "http://127.0.0.1:8787", s.URL)
 			out := runner(t, s, program)
 			if strings.TrimSpace(out) == "" {
@@ -75,9 +85,6 @@ func TestSnippets(t *testing.T) {
 				}
 			}
 		})
-	}
-	if ran["sh"] == 0 || ran["js"] == 0 {
-		t.Errorf("the page has %v", ran)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"xinghe/shared/sign"
 	"xinghe/testlocal/stack"
 )
 
@@ -30,5 +31,5 @@ Try:
     -d '{"utterance":"你有什么技能?","stream":true}'
 
 Ctrl-C stops everything.
-`, s.URL, s.EmulatorURL, cmp.Or(s.Key, "YOUR-KEY"), s.NATSURL, s.Data)
+`, s.URL, s.EmulatorURL, cmp.Or(s.Key, "YOUR-KEY"), sign.Redact(s.NATSURL), s.Data)
 }

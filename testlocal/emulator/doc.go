@@ -1,6 +1,6 @@
 // Package emulator is a local stand-in for the conversation services that the project speaks to: Xingchen's HTTP API and
 // Beebot's RPC and stream, all behind one address and told apart by path. It checks keys, signatures and parameters as the
-// services do, keeps state, answers from scripts, and misbehaves when told to.
+// services do, keeps state, answers from scripts or by a language model, and misbehaves when told to.
 //
 //	emu, err := emulator.New(emulator.Config{Pace: emulator.NoPace})
 //	server := httptest.NewServer(emu)

@@ -11,6 +11,7 @@ import (
 	"xinghe/shared/sign"
 	"xinghe/testlocal/emulator/beebot"
 	"xinghe/testlocal/emulator/fault"
+	"xinghe/testlocal/emulator/model"
 	"xinghe/testlocal/emulator/xingchen"
 )
 
@@ -60,6 +61,8 @@ type Config struct {
 	Replier xingchen.Replier
 	// Model words the answers of robots that a language model would give. Default: the script.
 	Model beebot.Model
+	// Words words both, in place of Replier and Model, by a language model, and streams what it says. [Emulator.Close] closes it.
+	Words *model.Client
 	// RequestLog is how many requests /_emulator/requests remembers. Default: 1000, at most 100,000; negative is none.
 	RequestLog int
 }
@@ -77,6 +80,7 @@ type Emulator struct {
 	faults   *fault.Engine
 	requests *requestLog
 	gate     *gate
+	words    *model.Client
 	now      func() time.Time
 	seed     uint64
 }
@@ -91,21 +95,21 @@ func New(cfg Config) (*Emulator, error) {
 	}
 	x, err := xingchen.New(xingchen.Config{
 		Keys: cfg.XingchenKeys, Now: cfg.Now, Seed: cfg.Seed, Pace: max(cfg.Pace, 0), Faults: engine,
-		Assume: cfg.Assume.Xingchen, History: cfg.History, PublicURL: cfg.PublicURL, DataDir: cfg.DataDir, Replier: cfg.Replier,
+		Assume: cfg.Assume.Xingchen, History: cfg.History, PublicURL: cfg.PublicURL, DataDir: cfg.DataDir, Replier: cfg.replier(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("emulator: xingchen: %w", err)
 	}
 	b, err := beebot.New(beebot.Config{
 		Accounts: cfg.Accounts, AgentKey: cfg.AgentKey, Bots: cfg.Bots, Now: cfg.Now, Seed: cfg.Seed, Pace: max(cfg.Pace, 0),
-		Model: cfg.Model, Faults: engine, Assume: cfg.Assume.Beebot,
+		Model: cfg.Model, Streamer: cfg.streamer(), Faults: engine, Assume: cfg.Assume.Beebot,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("emulator: %w", err), x.Close())
 	}
 	e := &Emulator{
 		xingchen: x, beebot: b, faults: engine, requests: newRequestLog(cfg.RequestLog), gate: new(gate),
-		now: cfg.Now, seed: cfg.Seed,
+		words: cfg.Words, now: cfg.Now, seed: cfg.Seed,
 	}
 	engine.OnRefuse(e.gate.shut)
 	return e, nil
@@ -134,7 +138,12 @@ func (e *Emulator) Faults() *fault.Engine { return e.faults }
 func (e *Emulator) Seed() uint64 { return e.seed }
 
 // Close saves the state if it is kept. It may be called more than once; requests that still run are not waited for.
-func (e *Emulator) Close() error { return e.xingchen.Close() }
+func (e *Emulator) Close() error {
+	if e.words != nil {
+		e.words.Close()
+	}
+	return e.xingchen.Close()
+}
 
 // ServeHTTP answers every path; what no service knows gets an error in JSON.
 func (e *Emulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,6 +159,7 @@ func TestContract(t *testing.T) {
 	h.regenerated()
 	h.broken()
 	h.replayed()
+	h.webhooks()
 	for _, route := range h.Routes() {
 		seen := h.contract.seen[route.Pattern]
 		if !slices.ContainsFunc(seen, func(status int) bool { return status < 300 }) && !unemulated[route.Pattern] {
@@ -357,35 +357,47 @@ var unemulated = map[string]bool{}
 
 // forwardedAsks hand on what the emulator does not know.
 func forwardedAsks() (list []ask) {
-	const character = "/v2/api/character/"
 	said := `"messages":[{"role":"user","content":"你好"}]`
 	for call, body := range map[string]string{
-		"POST " + character + "createOrUpdateVersion":             `{"characterId":"` + xiaowan + `","version":2}`,
-		"GET " + character + "versions/{characterId}":             "",
-		"GET " + character + "newversion/recommend/{characterId}": "",
-		"POST " + character + "auto/desc":                         `{"type":"text","text":"x"}`,
-		"POST /v2/api/extract/summary":                            "{" + said + "}",
-		"POST /v2/api/extract/kv":                                 "{" + said + "}",
-		"POST /v2/api/groupchat/nextSpeaker":                      `{"input":{` + said + `,"aca":{"userProfile":{"userId":"u"}}}}`,
-		"POST /v2/api/common/file/asyn/upload":                    `{"type":"excelToDocx","sourceUrl":"https://files.example/a.xlsx"}`,
-		"GET /v2/api/common/file/asyn/download":                   "taskId=1",
-		"POST /v2/api/knowledge_base/create":                      `{"name":"n"}`,
-		"POST /v2/api/knowledge_base/update":                      `{"knowledgeBaseId":"k"}`,
-		"POST /v2/api/knowledge_base/search":                      `{"pageNum":1}`,
-		"POST /v2/api/knowledge_base/delete":                      `{"knowledgeBaseId":"k"}`,
-		"POST /v2/api/knowledge_base/detail/upload":               `{"knowledgeBaseId":"k"}`,
-		"POST /v2/api/knowledge_base/detail/update":               `{"knowledgeBaseId":"k"}`,
-		"POST /v2/api/knowledge_base/detail/search":               `{"knowledgeBaseId":"k"}`,
-		"POST /v2/api/knowledge_base/detail/delete":               `{"knowledgeBaseId":"k"}`,
-		"POST /v2/api/chat/completions":                           "{" + said + "}",
-		"POST /v2/api/completions":                                "{" + said + "}",
-		"POST /v2/api/chatFlow/send":                              "{" + said + "}",
+		"POST /v2/api/common/file/asyn/upload":      `{"type":"excelToDocx","sourceUrl":"https://files.example/a.xlsx"}`,
+		"GET /v2/api/common/file/asyn/download":     "taskId=1",
+		"POST /v2/api/knowledge_base/create":        `{"name":"n"}`,
+		"POST /v2/api/knowledge_base/update":        `{"knowledgeBaseId":"k"}`,
+		"POST /v2/api/knowledge_base/search":        `{"pageNum":1}`,
+		"POST /v2/api/knowledge_base/delete":        `{"knowledgeBaseId":"k"}`,
+		"POST /v2/api/knowledge_base/detail/upload": `{"knowledgeBaseId":"k"}`,
+		"POST /v2/api/knowledge_base/detail/update": `{"knowledgeBaseId":"k"}`,
+		"POST /v2/api/knowledge_base/detail/search": `{"knowledgeBaseId":"k"}`,
+		"POST /v2/api/knowledge_base/detail/delete": `{"knowledgeBaseId":"k"}`,
+		"POST /v2/api/completions":                  "{" + said + "}",
+		"POST /v2/api/chatFlow/send":                "{" + said + "}",
 	} {
 		unemulated[call] = true
 		if method, path, _ := strings.Cut(call, " "); method == http.MethodGet && body != "" {
 			call, body = method+" "+path+"?"+body, ""
 		}
-		list = append(list, ask{call: strings.ReplaceAll(call, "{characterId}", url.PathEscape(xiaowan)), body: body, status: http.StatusBadRequest})
+		list = append(list, ask{call: call, body: body, status: http.StatusBadRequest})
+	}
+	const character, none = "/v2/api/character/", "00000000000000000000000000000000"
+	for call, bodies := range map[string][2]string{ // a good one and a bad one
+		"POST " + character + "auto/desc": {`{"type":"text","text":"x"}`, `{}`},
+		"POST /v2/api/extract/summary":    {"{" + said + "}", `{"messages":[]}`},
+		"POST /v2/api/extract/kv":         {"{" + said + "}", `{"messages":[]}`},
+		"POST /v2/api/groupchat/nextSpeaker": {
+			`{"input":{` + said + `,"aca":{"botProfiles":[{"name":"n","content":"c"}],"userProfile":{"userId":"u"}}}}`, `{"input":{` + said + `,"aca":{"userProfile":{"userId":"u"}}}}`,
+		},
+		"POST /v2/api/chat/completions": {"{" + said + "}", `{"messages":[]}`},
+		"POST " + character + "createOrUpdateVersion": {
+			`{"characterId":"` + xiaowan + `","version":2,"name":"小婉儿","introduction":"i","basicInformation":"b","openingLine":"o"}`, `{"characterId":"` + xiaowan + `","version":2}`,
+		},
+		"GET " + character + "versions/" + xiaowan:             {},
+		"GET " + character + "newversion/recommend/" + xiaowan: {},
+	} {
+		bad := ask{call: strings.Replace(call, xiaowan, none, 1), body: bodies[1], status: http.StatusBadRequest}
+		if bad.call != call {
+			bad.status = http.StatusNotFound
+		}
+		list = append(list, ask{call: call, body: bodies[0], status: http.StatusOK}, bad)
 	}
 	return list
 }

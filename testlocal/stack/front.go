@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"net/http"
 	"slices"
 
 	"xinghe/functions/character/characterapi"
@@ -18,6 +19,7 @@ import (
 func (s *Stack) startFront(ctx context.Context, cfg Config) error {
 	vars := env.New(s.upstream(cfg))
 	front := httpapi.FromEnv(vars, s.log)
+	front.Observe = s.telemetry.Request
 	if !ownKeys(cfg.Getenv) {
 		s.Key = DefaultKey
 	}
@@ -56,7 +58,16 @@ func (s *Stack) startFront(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	s.front, err = httpapi.New(front, slices.Concat(chatapi.Routes(chat), messages.Routes(), characterapi.Routes(characters), exports.Routes())...)
+	webhooks, stopWebhooks, err := s.webhooks(vars, chat) //nolint:contextcheck // ends by stopWebhooks
+	if err != nil {
+		return err
+	}
+	stopOthers := s.stopFront
+	s.stopFront = func() {
+		stopWebhooks()
+		stopOthers()
+	}
+	s.front, err = httpapi.New(front, slices.Concat(chatapi.Routes(chat), messages.Routes(), characterapi.Routes(characters), exports.Routes(), webhooks)...)
 	if err != nil {
 		return err
 	}
@@ -66,7 +77,15 @@ func (s *Stack) startFront(ctx context.Context, cfg Config) error {
 	}
 	var stopServing func()
 	stopParts := s.stopFront
-	s.URL, stopServing = s.serve(ctx, listener, s.front)
+	metrics := s.telemetry.Handler()
+	door := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/metrics" { // the stack's own; no function serves it
+			metrics.ServeHTTP(w, r)
+			return
+		}
+		s.front.ServeHTTP(w, r)
+	})
+	s.URL, stopServing = s.serve(ctx, listener, door)
 	s.stopFront = func() {
 		stopServing()
 		stopParts()

@@ -4,7 +4,11 @@ import (
 	"cmp"
 	"strings"
 
+	"github.com/rs/zerolog"
+
+	"xinghe/functions/webhook/webhookapi"
 	"xinghe/shared/env"
+	"xinghe/shared/queue"
 	"xinghe/shared/sign"
 	"xinghe/testlocal/emulator"
 	"xinghe/testlocal/emulator/beebot"
@@ -12,22 +16,34 @@ import (
 
 // settings are the variables of the stack itself.
 type settings struct {
-	addr, emulatorAddr, natsAddr, natsURL, natsCreds, data string
+	addr, emulatorAddr, natsAddr, data string
+	nats                               *queue.ConnConfig // nil: the embedded server
+	queue                              queue.Config
 }
+
+// DefaultAddr is where the front door listens unless XINGHE_ADDR is set.
+const DefaultAddr = "127.0.0.1:8787"
 
 // DefaultEmulatorAddr is where the emulator listens unless XINGHE_EMULATOR_ADDR is set.
 const DefaultEmulatorAddr = "127.0.0.1:8788"
 
-func readSettings(vars *env.Vars) settings {
-	return settings{
-		addr:         vars.String("XINGHE_ADDR", "127.0.0.1:8787"),
+func readSettings(vars *env.Vars, log zerolog.Logger) settings {
+	set := settings{
+		addr:         vars.String("XINGHE_ADDR", DefaultAddr),
 		emulatorAddr: vars.String("XINGHE_EMULATOR_ADDR", DefaultEmulatorAddr),
 		natsAddr:     vars.String("XINGHE_NATS_ADDR", "127.0.0.1:4222"),
-		natsURL:      vars.String("NATS_URL", ""),
-		natsCreds:    vars.String("NATS_CREDS", ""),
 		data:         vars.String("XINGHE_DATA", ".xinghe"),
+		queue:        queue.ConfigFromEnv(vars),
 	}
+	if queue.Configured(vars) {
+		real := queue.FromEnv(vars, connectionName, log)
+		set.nats = &real
+	}
+	return set
 }
+
+// connectionName is what operators see of the stack's connection to NATS.
+const connectionName = "xinghe-local"
 
 // The variables by which each service is reached. A service whose address is not set is
 // emulated, and then none of its variables reaches the functions: real credentials are
@@ -46,12 +62,39 @@ const DefaultKey = "local-dev"
 
 // upstream reads variables through the stack's getenv, those of emulated services replaced.
 func (s *Stack) upstream(cfg Config) func(string) string {
+	set := s.replaced(cfg)
+	return func(name string) string {
+		if value, ok := set[name]; ok {
+			return value
+		}
+		return cfg.Getenv(name)
+	}
+}
+
+// Variables are those that programs need beside the stack's own to be a part of it: where
+// the services, NATS and the files are, and the keys. cfg is what the stack was started with.
+func (s *Stack) Variables(cfg Config) map[string]string {
+	set := s.replaced(cfg)
+	if s.nats != nil {
+		set["NATS_URL"] = s.NATSURL
+	}
+	if cfg.Getenv("XINGHE_SINK") == "" {
+		set["XINGHE_SINK"] = "folder:" + s.Exports
+	}
+	return set
+}
+
+// replaced are the variables that the stack has its own values for.
+func (s *Stack) replaced(cfg Config) map[string]string {
 	set := map[string]string{}
 	if cfg.Getenv("XINGCHEN_BASE_URL") == "" {
 		for _, name := range xingchenVars {
 			set[name] = ""
 		}
 		set["XINGCHEN_BASE_URL"], set["XINGCHEN_API_KEY"] = s.EmulatorURL, first(cfg.Emulator.XingchenKeys, emulator.DefaultXingchenKey)
+		if cfg.Getenv(webhookapi.EnvSources) == "" && cfg.Getenv(webhookapi.EnvSources+"_FILE") == "" {
+			set[webhookapi.EnvSources] = DefaultWebhookSources
+		}
 		// The emulator's pictures are on this machine.
 		set["XINGHE_ALLOW_HOSTS"] = strings.TrimPrefix(s.EmulatorURL, "http://") + "," + cfg.Getenv("XINGHE_ALLOW_HOSTS")
 	}
@@ -72,12 +115,7 @@ func (s *Stack) upstream(cfg Config) func(string) string {
 	if !ownKeys(cfg.Getenv) {
 		set["XINGHE_API_KEYS"] = DefaultKey
 	}
-	return func(name string) string {
-		if value, ok := set[name]; ok {
-			return value
-		}
-		return cfg.Getenv(name)
-	}
+	return set
 }
 
 func ownKeys(getenv func(string) string) bool {

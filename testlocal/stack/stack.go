@@ -28,8 +28,11 @@ import (
 	"xinghe/shared/httpapi"
 	"xinghe/shared/logs"
 	"xinghe/shared/queue"
+	"xinghe/shared/sign"
 	"xinghe/shared/sink"
+	"xinghe/shared/telemetry"
 	"xinghe/testlocal/emulator"
+	"xinghe/testlocal/emulator/model"
 )
 
 // Config of the stack.
@@ -71,21 +74,28 @@ type Stack struct {
 	stopWorkers             func() error
 	closing                 sync.Once
 	failed                  chan error
+	telemetry               *telemetry.Telemetry
 }
 
 // Start starts all parts and returns when requests are served. What has been started is
 // stopped again if a part fails.
 func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	vars := env.New(cfg.Getenv)
-	set := readSettings(vars)
 	log, err := logs.New(cfg.Log, vars.String("LOG_LEVEL", ""))
 	vars.Fault("LOG_LEVEL", err)
+	set := readSettings(vars, log)
+	measured := telemetry.FromEnv(vars, connectionName)
 	if err := vars.Err(); err != nil {
 		return nil, err
 	}
+	tele, err := telemetry.New(ctx, measured)
+	if err != nil {
+		return nil, err
+	}
+	set.queue.Observer = tele
 	none := func() {}
 	s := &Stack{
-		log: log, settings: set, Data: set.data, Exports: filepath.Join(set.data, "exports"),
+		log: log, telemetry: tele, settings: set, Data: set.data, Exports: filepath.Join(set.data, "exports"),
 		stopFront: none, stopEmulator: none, stopWorkers: func() error { return nil },
 		failed: make(chan error, 16), // more than there are parts
 	}
@@ -115,6 +125,7 @@ func (s *Stack) Close() error {
 		if s.queue != nil {
 			s.queue.Close()
 		}
+		err = errors.Join(err, s.telemetry.Close())
 		s.stopEmulator()
 		if s.Emulator != nil {
 			err = errors.Join(err, s.Emulator.Close())
@@ -128,29 +139,35 @@ func (s *Stack) Close() error {
 }
 
 func (s *Stack) startNATS(ctx context.Context, _ Config) error {
-	s.NATSURL = s.settings.natsURL
-	if s.NATSURL == "" {
+	conn := s.settings.nats
+	if conn == nil {
 		var err error
 		if s.nats, err = startNATS(ctx, s.settings.natsAddr, filepath.Join(s.Data, "jetstream")); err != nil {
 			return err
 		}
-		s.NATSURL = s.nats.ClientURL()
+		conn = &queue.ConnConfig{URL: s.nats.ClientURL(), Name: connectionName, Logger: s.log}
 	}
+	s.NATSURL = conn.URL
 	var err error
-	s.queue, err = queue.Open(queue.ConnConfig{URL: s.NATSURL, Creds: s.settings.natsCreds, Name: "xinghe-local", Logger: s.log}, queue.Config{})
-	if err != nil {
+	if s.queue, err = queue.Open(*conn, s.settings.queue); err != nil {
 		return err
 	}
+	s.telemetry.Watch(s.queue)
 	return s.queue.Ensure(ctx)
 }
 
 func (s *Stack) startEmulator(ctx context.Context, cfg Config) error {
+	emu := cfg.Emulator
+	emu.DataDir = cmp.Or(emu.DataDir, filepath.Join(s.Data, "emulator"))
+	vars := env.New(cfg.Getenv)
+	emu.Words = cmp.Or(emu.Words, model.FromEnv(vars))
+	if err := vars.Err(); err != nil {
+		return err
+	}
 	listener, err := faas.Listen(ctx, s.settings.emulatorAddr, "XINGHE_EMULATOR_ADDR")
 	if err != nil {
 		return err
 	}
-	emu := cfg.Emulator
-	emu.DataDir = cmp.Or(emu.DataDir, filepath.Join(s.Data, "emulator"))
 	if s.Emulator, err = emulator.New(emu); err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -192,5 +209,5 @@ func (s *Stack) run(ctx context.Context, part func(context.Context) error) (stop
 
 // String says where the parts are.
 func (s *Stack) String() string {
-	return fmt.Sprintf("front door %s, emulator %s, NATS %s, data %s", s.URL, s.EmulatorURL, s.NATSURL, s.Data)
+	return fmt.Sprintf("front door %s, emulator %s, NATS %s, data %s", s.URL, s.EmulatorURL, sign.Redact(s.NATSURL), s.Data)
 }

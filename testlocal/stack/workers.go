@@ -7,12 +7,16 @@ import (
 
 	"xinghe/shared/budget"
 	"xinghe/shared/env"
-	"xinghe/shared/sink"
+	"xinghe/shared/intake"
+	"xinghe/shared/sink/chain"
 	"xinghe/shared/xingchen"
+	"xinghe/workers/delivery"
 	"xinghe/workers/directory"
 	"xinghe/workers/export"
 	"xinghe/workers/image"
 	"xinghe/workers/rating"
+	"xinghe/workers/schedule"
+	"xinghe/workers/usage"
 )
 
 // worker is one of the kinds of workers.
@@ -27,13 +31,19 @@ func (s *Stack) startWorkers(ctx context.Context, cfg Config) error {
 	client := xingchen.FromEnv(vars)
 	share := budget.FromEnv(vars, "XINGCHEN_RPS", "xingchen", vars.Secret("XINGCHEN_API_KEY"), s.queue, s.log)
 	pictures := image.FromEnv(vars)
+	deliveries := delivery.FromEnv(vars)
 	if err := vars.Err(); err != nil {
 		return err
 	}
 	var err error
-	if s.sink, err = sink.Parse(ctx, vars.String("XINGHE_SINK", "folder:"+s.Exports)); err != nil {
+	if s.sink, err = chain.Parse(ctx, vars.String("XINGHE_SINK", "folder:"+s.Exports)); err != nil {
 		return fmt.Errorf("XINGHE_SINK: %w", err)
 	}
+	exports, err := intake.NewExports(intake.ExportsConfig{Queue: s.queue, Sink: s.sink.Kind()})
+	if err != nil {
+		return err
+	}
+	deliveries.Queue = s.queue
 	pictures.Queue, pictures.Pictures, pictures.Sink, pictures.Budget = s.queue, client, s.sink, share
 	var workers []worker
 	end := func() error {
@@ -50,6 +60,11 @@ func (s *Stack) startWorkers(ctx context.Context, cfg Config) error {
 		func() (worker, error) { return directory.New(directory.Config{Queue: s.queue}) },
 		func() (worker, error) { return image.New(pictures) },
 		func() (worker, error) { return rating.New(rating.Config{Queue: s.queue, Rater: client, Budget: share}) },
+		func() (worker, error) { return delivery.New(deliveries) },
+		func() (worker, error) {
+			return schedule.New(schedule.Config{Queue: s.queue, Exports: exports})
+		},
+		func() (worker, error) { return usage.New(usage.Config{Queue: s.queue}) },
 	} {
 		w, err := build()
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"xinghe/shared/budget"
+	"xinghe/shared/redact"
 	"xinghe/shared/sign"
 	"xinghe/shared/sink"
 	"xinghe/shared/upstream"
@@ -62,7 +63,7 @@ func retryable(err error) bool {
 
 // fatal reports whether an error is not about one window: the next one would meet it too.
 func fatal(err error) bool {
-	if _, ok := errors.AsType[*sink.Error](err); ok {
+	if _, ok := errors.AsType[*sink.Error](err); ok || redact.Failed(err) {
 		return true
 	}
 	refusal, ok := errors.AsType[*xingchen.Error](err)
@@ -81,12 +82,12 @@ func fatal(err error) bool {
 
 // patiently does what may fail for the export as a whole, again and again for up to
 // Config.Patience from the first failure on, or until stop says that it does not matter any
-// more.
+// more. What could not be redacted is not tried again.
 func (w *Worker) patiently(ctx context.Context, do func() error, stop func() error) error {
 	var since time.Time
 	for try := 1; ; try++ {
 		err := do()
-		if err == nil || ctx.Err() != nil || !fatal(err) {
+		if err == nil || ctx.Err() != nil || !fatal(err) || redact.Failed(err) {
 			return err
 		}
 		now := time.Now()

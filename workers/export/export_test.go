@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var day = time.Date(2024, 5, 1, 0, 0, 0, 0, time.UTC)
 
-// upstream answers history queries from memory, oldest first, page by page, as the real
+// upstream answers history queries from memory, page by page, as the real
 // service does; trouble may change an answer.
 type upstream struct {
 	mu      sync.Mutex
@@ -52,9 +53,15 @@ func (u *upstream) Histories(_ context.Context, q xingchen.HistoryQuery, _ ...xi
 	u.calls++
 	var all []xingchen.HistoryMessage
 	for _, row := range u.rows[q.Where.CharacterID+"/"+q.Where.BizUserID] {
-		if row.GmtCreate >= q.Where.StartTime && row.GmtCreate <= q.Where.EndTime {
+		if row.GmtCreate < q.Where.StartTime || q.Where.EndTime > 0 && row.GmtCreate > q.Where.EndTime {
+			continue
+		}
+		if q.Where.SessionID == "" || q.Where.SessionID == row.SessionID {
 			all = append(all, row)
 		}
+	}
+	if slices.Equal(q.OrderBy, []string{"gmtCreate desc"}) {
+		slices.Reverse(all)
 	}
 	start := min((q.PageNum-1)*q.PageSize, len(all))
 	page := xingchen.Page[xingchen.HistoryMessage]{
@@ -236,10 +243,15 @@ func (b *bundle) files(e jobs.Export) (jobs.Manifest, []jobs.Row) {
 	var rows []jobs.Row
 	for _, part := range manifest.Parts {
 		data := b.read(part.Path)
-		mine := decodeRows(b, e.Spec, data)
+		mine, index := decodeRows(b, e.Spec, data), (*jobs.IndexFile)(nil)
+		var lines int64
+		if jobs.Dialogues(e.Spec.Format) {
+			mine, index, lines = b.dialogues(e.Spec, part, data)
+		}
 		want := jobs.Part{
 			Path: part.Path, Window: part.Window, Rows: int64(len(mine)), Bytes: int64(len(data)), SHA256: hexSum(data),
-			First: mine[0].MessageID, Last: mine[len(mine)-1].MessageID,
+			First: mine[0].MessageID, Last: mine[len(mine)-1].MessageID, Partition: partitionOf(b, e, part, mine),
+			Index: index, Lines: lines,
 		}
 		if diff := cmp.Diff(want, part); diff != "" {
 			b.Errorf("the manifest is wrong on a part:\n%s", diff)
@@ -249,11 +261,46 @@ func (b *bundle) files(e jobs.Export) (jobs.Manifest, []jobs.Row) {
 	if int64(len(rows)) != manifest.Rows {
 		b.Errorf("%d rows, but the manifest has %d", len(rows), manifest.Rows)
 	}
-	drafts, err := filepath.Glob(filepath.Join(b.root, "*", "*", ".*"))
-	if err != nil || len(drafts) > 0 {
-		b.Errorf("drafts are left: %v %v", drafts, err)
+	err := filepath.WalkDir(b.root, func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".draft") {
+			b.Errorf("a draft is left: %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		b.Error(err)
 	}
 	return manifest, rows
+}
+
+// partitionOf is the partition that all rows of a part are of.
+func partitionOf(tb testing.TB, e jobs.Export, part jobs.Part, rows []jobs.Row) map[string]string {
+	tb.Helper()
+	if e.Spec.Partition == nil {
+		return nil
+	}
+	zone, err := time.LoadLocation(e.Spec.Partition.TimeZone)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	labels, folder := map[string]string{}, e.Folder()
+	for _, by := range e.Spec.Partition.By {
+		for i, row := range rows {
+			label := row.CharacterID
+			if by == "day" {
+				label = time.UnixMilli(row.GmtCreate).In(zone).Format("2006-01-02")
+			}
+			if i > 0 && labels[by] != label {
+				tb.Errorf("row %s of %s %s stands among those of %s", row.MessageID, by, label, labels[by])
+			}
+			labels[by] = label
+		}
+		folder += "/" + by + "=" + labels[by]
+	}
+	if filepath.Dir(part.Path) != folder {
+		tb.Errorf("part %s is not in %s", part.Path, folder)
+	}
+	return labels
 }
 
 func (b *bundle) read(path string) []byte {
@@ -278,17 +325,13 @@ func hexSum(data []byte) string {
 // decodeRows reads a part by other means than those that it was written with.
 func decodeRows(tb testing.TB, spec jobs.ExportSpec, data []byte) (rows []jobs.Row) {
 	tb.Helper()
-	var plain io.Reader = bytes.NewReader(data)
-	var err error
-	switch spec.Compression {
-	case jobs.CompressionGzip:
-		plain, err = gzip.NewReader(plain)
-	case jobs.CompressionZstd:
-		plain, err = zstd.NewReader(plain, zstd.WithDecoderConcurrency(1))
+	switch {
+	case spec.Format == jobs.FormatParquet:
+		return decodeParquet(tb, data)
+	case jobs.Dialogues(spec.Format):
+		return nil
 	}
-	if err != nil {
-		tb.Fatal(err)
-	}
+	plain := unpacked(tb, spec.Compression, data)
 	if spec.Format == jobs.FormatCSV {
 		return decodeCSV(tb, plain)
 	}
@@ -303,6 +346,23 @@ func decodeRows(tb testing.TB, spec jobs.ExportSpec, data []byte) (rows []jobs.R
 		}
 		rows = append(rows, row)
 	}
+}
+
+// unpacked is a file without its compression.
+func unpacked(tb testing.TB, compression string, data []byte) (plain io.Reader) {
+	tb.Helper()
+	plain = bytes.NewReader(data)
+	var err error
+	switch compression {
+	case jobs.CompressionGzip:
+		plain, err = gzip.NewReader(plain)
+	case jobs.CompressionZstd:
+		plain, err = zstd.NewReader(plain, zstd.WithDecoderConcurrency(1))
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return plain
 }
 
 func decodeCSV(tb testing.TB, plain io.Reader) (rows []jobs.Row) {

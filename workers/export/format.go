@@ -3,6 +3,7 @@ package export
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -13,17 +14,74 @@ import (
 	"xinghe/shared/jobs"
 )
 
-// encoder writes rows in one of the formats. The same rows give the same bytes.
+// body is how units are written to a file. The same units give the same bytes.
+type body interface {
+	// begin begins a file.
+	begin(to io.Writer) error
+	// write adds a unit, and returns its size before compression.
+	write(u unit) (plain int, err error)
+	// end ends a file.
+	end() error
+}
+
+func newBody(window jobs.Window) (body, error) {
+	if window.Format == jobs.FormatParquet {
+		return newParquetBody(), nil
+	}
+	return newTextBody(window)
+}
+
+// textBody writes lines, or records, one after another.
+type textBody struct {
+	encoder  encoder
+	compress compressor // nil for none
+	row      bytes.Buffer
+	to       io.Writer
+}
+
+func newTextBody(window jobs.Window) (*textBody, error) {
+	compress, err := newCompressor(window.Compression)
+	t := &textBody{encoder: jsonEncoder{}, compress: compress}
+	if window.Format == jobs.FormatCSV {
+		t.encoder = csvEncoder{}
+	}
+	return t, err
+}
+
+func (t *textBody) begin(to io.Writer) error {
+	t.to = to
+	if t.compress != nil {
+		t.compress.Reset(to)
+		t.to = t.compress
+	}
+	t.row.Reset()
+	t.encoder.begin(&t.row)
+	_, err := t.to.Write(t.row.Bytes())
+	return err
+}
+
+func (t *textBody) write(u unit) (int, error) {
+	if u.line != nil {
+		return t.to.Write(u.line)
+	}
+	t.row.Reset()
+	if err := t.encoder.row(&t.row, u.rows[0]); err != nil {
+		return 0, fmt.Errorf("encode row: %w", err)
+	}
+	return t.to.Write(t.row.Bytes())
+}
+
+func (t *textBody) end() error {
+	if t.compress == nil {
+		return nil
+	}
+	return t.compress.Close()
+}
+
+// encoder writes rows in one of the text formats.
 type encoder interface {
 	begin(to *bytes.Buffer)
 	row(to *bytes.Buffer, row jobs.Row) error
-}
-
-func newEncoder(format string) encoder {
-	if format == jobs.FormatCSV {
-		return csvEncoder{}
-	}
-	return jsonEncoder{}
 }
 
 // jsonEncoder writes a JSON object a line.
@@ -100,5 +158,12 @@ func newCompressor(kind string) (compressor, error) {
 
 // extension of the names of parts.
 func extension(window jobs.Window) string {
-	return "." + window.Format + map[string]string{jobs.CompressionGzip: ".gz", jobs.CompressionZstd: ".zst"}[window.Compression]
+	name := "." + window.Format
+	if jobs.Dialogues(window.Format) {
+		name = ".jsonl"
+	}
+	if window.Format == jobs.FormatParquet { // compresses within
+		return name
+	}
+	return name + map[string]string{jobs.CompressionGzip: ".gz", jobs.CompressionZstd: ".zst"}[window.Compression]
 }

@@ -39,6 +39,7 @@ func (r *run) manifest(ctx context.Context, complete, cancelled bool) (place, su
 		return out.Write(data)
 	})}
 	head := jobs.Manifest{Version: manifestVersion, ID: r.export.ID, Spec: r.export.Spec, Range: r.export.Range, Complete: complete, Cancelled: cancelled}
+	head.Spec.Redact = head.Spec.Redact.WithoutPatterns()
 	if mark := r.export.Previous; mark != nil {
 		head.Previous = &jobs.ManifestRef{ID: mark.ExportID, SHA256: mark.SHA256}
 	}
@@ -72,13 +73,15 @@ func (m *manifestWriter) write(ctx context.Context, head jobs.Manifest, results 
 	if head.Cancelled {
 		m.field("cancelled", true)
 	}
-	failed := 0
+	failed, redacted, leftOut := 0, map[string]int64{}, map[string]int64{}
 	err := m.list(ctx, "parts", results, func(r jobs.WindowResult, element func(any) error) error {
 		if r.Error != "" && !r.Done {
 			failed++
 		}
 		head.DuplicatesDropped += r.Duplicates
 		head.Filtered += r.Window.Filtered
+		addTo(redacted, r.Window.Redacted)
+		addTo(leftOut, r.Window.LeftOut)
 		for _, part := range r.Parts {
 			head.Rows += part.Rows
 			if err := element(part); err != nil {
@@ -112,9 +115,21 @@ func (m *manifestWriter) write(ctx context.Context, head jobs.Manifest, results 
 	if head.Filtered > 0 {
 		m.field("filtered", head.Filtered)
 	}
+	if len(leftOut) > 0 {
+		m.field("leftOut", leftOut)
+	}
+	if head.Spec.Redact != nil {
+		m.field("redacted", redacted)
+	}
 	m.field("duplicatesDropped", head.DuplicatesDropped)
 	fmt.Fprintf(&m.buffer, "\"rows\": %d\n}\n", head.Rows)
 	return m.flush()
+}
+
+func addTo(sum, counts map[string]int64) {
+	for name, count := range counts {
+		sum[name] += count
+	}
 }
 
 // field writes one of the types above, none of which can fail to be encoded.

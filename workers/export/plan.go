@@ -37,6 +37,9 @@ func (r *run) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if spec.Partition.Days(*span) > jobs.MaxPartitionDays {
+		return &finalError{fmt.Sprintf("a range of more than %d days cannot be partitioned by day", jobs.MaxPartitionDays-2)}
+	}
 	total, name := len(spec.Characters)*len(spec.Users), ""
 	switch {
 	case !span.From.Before(span.To):
@@ -171,6 +174,7 @@ func (r *run) windows(ctx context.Context) iter.Seq2[jobs.Window, error] {
 		window := jobs.Window{
 			ExportID: e.ID, Round: e.Round, From: e.Range.From, To: e.Range.To, Folder: e.Folder(),
 			Format: e.Spec.Format, Compression: e.Spec.Compression, Filter: e.Spec.Filter,
+			Redact: e.Spec.Redact, Partition: e.Spec.Partition,
 		}
 		for pair, err := range r.pairs(ctx) {
 			window.CharacterID, window.UserID = pair[0], pair[1]

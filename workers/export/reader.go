@@ -1,13 +1,16 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 
 	"xinghe/shared/jobs"
+	"xinghe/shared/redact"
 	"xinghe/shared/sink"
 )
 
@@ -30,14 +33,13 @@ type reader struct {
 	pages int // of the next chunk
 	ids   map[string]struct{}
 	rows  []jobs.Row
+	one   [1]jobs.Row // the row that is taken
 
-	// What is taken in so far; the rows of the open part included.
-	at       int64  // gmtCreate of the last row
-	last     string // its id
-	count    int64  // rows, left out or not
-	before   int64  // those that are older than at
-	filtered int64
-	doubles  int64
+	position
+	sessions *sessions        // nil if rows are written as they come
+	redactor *redact.Redactor // nil if nothing is to be redacted
+	redacted map[string]int64
+	unnoted  struct{ parts, plain int64 } // of which the result is not kept yet
 }
 
 func newReader(w *Worker, window jobs.Window, result jobs.WindowResult) (*reader, error) {
@@ -49,12 +51,22 @@ func newReader(w *Worker, window jobs.Window, result jobs.WindowResult) (*reader
 	if result.Parts == nil {
 		result.Parts = []jobs.Part{}
 	}
+	var redactor *redact.Redactor
+	if window.Redact != nil {
+		if redactor, err = redact.New(*window.Redact); err != nil {
+			return nil, err
+		}
+	}
 	count := &result.Window
 	count.Number, count.CharacterID, count.UserID, count.From, count.To = window.Number, window.CharacterID, window.UserID, window.From, window.To
-	return &reader{
-		source: source{worker: w, window: window}, parts: p, from: ceil(window.From), to: ceil(window.To), result: result,
+	r := &reader{
+		source: source{worker: w, window: window}, parts: p, from: ceil(window.From), to: ceil(window.To), result: result, redactor: redactor, redacted: map[string]int64{},
 		pages: maxPages, ids: make(map[string]struct{}, maxPages*pageSize), rows: make([]jobs.Row, 0, maxPages*pageSize),
-	}, nil
+	}
+	if jobs.Dialogues(window.Format) {
+		r.sessions = &sessions{}
+	}
+	return r, nil
 }
 
 // run brings the window to its end: all rows written, and proven.
@@ -65,18 +77,21 @@ func (r *reader) run(ctx context.Context) error {
 	}
 	for pass := 1; ; pass++ {
 		counted, err := r.rest(ctx)
-		if err != nil {
+		if err != nil && (!torn(err) || pass == passes) {
 			return err
 		}
-		proven, err := r.settle(ctx, counted)
-		if err != nil || proven {
-			return err
+		halves := err != nil
+		if !halves {
+			proven, err := r.settle(ctx, counted)
+			if err != nil || proven {
+				return err
+			}
 		}
 		if pass == passes {
 			c := r.result.Window
-			return fmt.Errorf("%w: total %d before, %d after, %d rows read", errMoved, c.TotalBefore, c.TotalAfter, r.count)
+			return fmt.Errorf("%w: total %d before, %d after, %d rows read", errMoved, c.TotalBefore, c.TotalAfter, r.taken)
 		}
-		if err := r.fallBack(ctx, pass > 1); err != nil {
+		if err := r.fallBack(ctx, halves || pass > 1); err != nil {
 			return err
 		}
 	}
@@ -85,35 +100,57 @@ func (r *reader) run(ctx context.Context) error {
 // present keeps the parts up to the first that is not there any more.
 func (r *reader) present(ctx context.Context) error {
 	for i, part := range r.result.Parts {
-		info, err := r.parts.sink.Stat(ctx, part.Path)
-		if errors.Is(err, sink.ErrNotFound) || err == nil && info.Size != part.Bytes {
-			return r.keep(ctx, i)
+		there, err := r.there(ctx, part.Path, part.Bytes)
+		if err == nil && there && part.Index != nil {
+			there, err = r.there(ctx, part.Index.Path, part.Index.Bytes)
 		}
 		if err != nil {
 			return err
+		}
+		if !there {
+			return r.keep(ctx, i)
 		}
 	}
 	r.rewind()
 	return nil
 }
 
+// there reports whether a file is, with its size.
+func (r *reader) there(ctx context.Context, path string, size int64) (bool, error) {
+	info, err := r.parts.sink.Stat(ctx, path)
+	if errors.Is(err, sink.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && info.Size == size, err
+}
+
 // rewind goes back to the end of the last part.
 func (r *reader) rewind() {
 	r.parts.abort()
-	r.at, r.last, r.count, r.before, r.filtered, r.doubles = 0, "", 0, 0, 0, 0
+	r.position = position{}
+	clear(r.redacted)
+	if r.sessions != nil {
+		r.sessions.reset()
+	}
 	for _, part := range r.result.Parts {
-		r.count += part.Rows
+		r.taken += part.Rows
 		r.last = part.Last
 	}
 	if n := len(r.result.Ends); n > 0 {
 		end := r.result.Ends[n-1]
 		r.at, r.before, r.filtered, r.doubles = end.At, end.Before, end.Filtered, end.Duplicates
-		r.count += end.Filtered
+		r.last, r.left = cmp.Or(end.Last, r.last), leftOutOf(end.LeftOut)
+		r.taken += end.Filtered
+		maps.Copy(r.redacted, end.Redacted)
 	}
 }
 
-// keep forgets the parts from number n on, and removes them.
+// keep forgets the parts from number n on, and removes them; and those before it up to one
+// from the end of which reading can go on.
 func (r *reader) keep(ctx context.Context, n int) error {
+	for n > 0 && r.result.Ends[n-1].Open {
+		n--
+	}
 	dropped := r.result.Parts[n:]
 	r.result.Parts, r.result.Ends = slices.Clip(r.result.Parts[:n]), slices.Clip(r.result.Ends[:n])
 	r.rewind()
@@ -125,6 +162,12 @@ func (r *reader) keep(ctx context.Context, n int) error {
 	}
 	for _, part := range dropped {
 		if err := r.parts.sink.Delete(ctx, part.Path); err != nil {
+			return err
+		}
+		if part.Index == nil {
+			continue
+		}
+		if err := r.parts.sink.Delete(ctx, part.Index.Path); err != nil {
 			return err
 		}
 	}
@@ -144,7 +187,7 @@ func (r *reader) rest(ctx context.Context) (counted int64, err error) {
 			return -1, err
 		}
 		r.doubles += c.doubles
-		if anchor == r.from && r.count == 0 {
+		if anchor == r.from && r.taken == 0 {
 			r.result.Window.TotalBefore = c.total
 			if !c.ended {
 				if err := r.noted(ctx); err != nil { // so that it is known how much there is to read
@@ -158,6 +201,11 @@ func (r *reader) rest(ctx context.Context) (counted int64, err error) {
 			}
 		}
 		if c.ended {
+			if r.sessions != nil {
+				if err := r.expire(ctx, r.to); err != nil {
+					return -1, err
+				}
+			}
 			if anchor == r.from {
 				return int64(len(c.rows)), nil
 			}
@@ -189,79 +237,23 @@ func (r *reader) chunk(ctx context.Context, anchor int64) (*chunk, error) {
 	}
 }
 
-// take writes a row that is not written yet.
-func (r *reader) take(ctx context.Context, row jobs.Row) error {
-	if row.GmtCreate < r.at || row.GmtCreate == r.at && row.MessageID <= r.last {
-		return nil
-	}
-	if row.GmtCreate > r.at {
-		r.before = r.count
-	}
-	r.count++
-	r.at, r.last = row.GmtCreate, row.MessageID
-	if !r.window.Filter.Passes(row) {
-		r.filtered++
-		return nil
-	}
-	full, err := r.parts.write(ctx, len(r.result.Parts), row)
-	if err != nil || !full {
-		return err
-	}
-	if err := r.close(); err != nil {
-		return err
-	}
-	return r.noted(ctx)
-}
-
-// close ends the part at hand.
-func (r *reader) close() error {
-	part, err := r.parts.finish()
-	if err != nil {
-		return err
-	}
-	r.result.Parts = append(r.result.Parts, part)
-	r.result.Ends = append(r.result.Ends, jobs.PartEnd{At: r.at, Before: r.before, Filtered: r.filtered, Duplicates: r.doubles})
-	r.result.Tries = 0
-	return nil
-}
-
-// noted keeps the result as it is.
-func (r *reader) noted(ctx context.Context) error {
-	r.sum()
-	return r.note(ctx, r.result)
-}
-
-// sum moves what was counted into the result.
-func (r *reader) sum() {
-	r.result.Requests += r.requests
-	r.result.ThrottledMs += r.throttled.Milliseconds()
-	r.effort = effort{}
-	r.result.Window.Rows, r.result.Window.Filtered, r.result.Duplicates = 0, 0, 0
-	for _, part := range r.result.Parts {
-		r.result.Window.Rows += part.Rows
-	}
-	if n := len(r.result.Ends); n > 0 {
-		r.result.Window.Filtered, r.result.Duplicates = r.result.Ends[n-1].Filtered, r.result.Ends[n-1].Duplicates
-	}
-}
-
 // settle compares upstream's totals with the rows, and ends the window if they agree.
 func (r *reader) settle(ctx context.Context, counted int64) (proven bool, err error) {
 	c := &r.result.Window
 	for try := 0; ; try++ {
 		if counted < 0 {
-			if counted, err = r.source.count(ctx, r.from, r.to); err != nil {
+			if counted, err = r.count(ctx, r.from, r.to); err != nil {
 				return false, err
 			}
 		}
 		c.TotalAfter = counted
-		if counted == r.count && c.TotalBefore == r.count {
+		if counted == r.taken && c.TotalBefore == r.taken {
 			return true, r.end(ctx)
 		}
 		if try == countTries {
 			return false, nil
 		}
-		if counted == r.count {
+		if counted == r.taken {
 			c.TotalBefore = counted // it has changed since, or was wrong; it must stay what it is
 		}
 		counted = -1
@@ -271,13 +263,13 @@ func (r *reader) settle(ctx context.Context, counted int64) (proven bool, err er
 // end closes the last part and notes the window as done.
 func (r *reader) end(ctx context.Context) error {
 	if r.parts.open() {
-		if err := r.close(); err != nil {
+		if err := r.close(r.position, false); err != nil {
 			return err
 		}
 	}
 	r.result.Done = true
 	r.sum()
-	r.result.Window.Filtered, r.result.Duplicates = r.filtered, r.doubles
+	r.result.Window.Filtered, r.result.Window.LeftOut, r.result.Duplicates = r.filtered, r.left.counts(), r.doubles
 	return r.note(ctx, r.result)
 }
 
@@ -294,7 +286,7 @@ func (r *reader) fallBack(ctx context.Context, all bool) error {
 			return true
 		}
 		end := r.result.Ends[i]
-		count, err := r.source.count(ctx, r.from, end.At)
+		count, err := r.count(ctx, r.from, end.At)
 		failed = err
 		return count != end.Before
 	})

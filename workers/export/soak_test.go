@@ -17,6 +17,7 @@ import (
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 	"xinghe/shared/sink"
+	"xinghe/shared/sink/chain"
 	"xinghe/shared/sink/sinktest"
 	"xinghe/shared/xingchen"
 	history "xinghe/testlocal/emulator/xingchen"
@@ -54,8 +55,8 @@ func TestSoakMemory(t *testing.T) {
 	for _, kind := range []string{sink.KindFolder, sink.KindS3} {
 		t.Run(kind, func(t *testing.T) {
 			// A process that has lived for half a second has not had its peaks yet.
-			small := resident(t, kind, 100_000, 30)
-			large := resident(t, kind, 10_000_000, 1)
+			small := resident(t, kind, jobs.FormatJSONL, 100_000, 30)
+			large := resident(t, kind, jobs.FormatJSONL, 10_000_000, 1)
 			ratio := float64(large) / float64(small)
 			t.Logf("resident at most %.1f MB at 100,000 rows, %.1f MB at 10,000,000: %.2f times", float64(small)/1024, float64(large)/1024, ratio)
 			if large > 100<<10 || ratio > 1.2 {
@@ -65,9 +66,20 @@ func TestSoakMemory(t *testing.T) {
 	}
 }
 
+// Parquet is held in memory by the row group, one for each window.
+func TestSoakMemoryOfParquet(t *testing.T) {
+	if getenv("XINGHE_SOAK") == "" {
+		t.Skip("exports three million rows for some minutes: set XINGHE_SOAK=1 to run it")
+	}
+	large := resident(t, sink.KindFolder, jobs.FormatParquet, 3_000_000, 1)
+	if large > 250<<10 {
+		t.Errorf("%.1f MB are more than 250", float64(large)/1024)
+	}
+}
+
 // resident exports so many rows, so often, in a process of its own, which collects garbage
 // as often as the workers' program does, and returns the most memory that it had, in kB.
-func resident(t *testing.T, kind string, rows, exports int) (kB int) {
+func resident(t *testing.T, kind, format string, rows, exports int) (kB int) {
 	t.Helper()
 	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
 	if err != nil {
@@ -80,7 +92,7 @@ func resident(t *testing.T, kind string, rows, exports int) (kB int) {
 		t.Fatal("NATS is not ready")
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSoakWorker$", "-test.v", "-test.timeout=30m")
-	cmd.Env = append(cmd.Environ(), "XINGHE_SOAK_ROWS="+strconv.Itoa(rows), "XINGHE_SOAK_EXPORTS="+strconv.Itoa(exports),
+	cmd.Env = append(cmd.Environ(), "XINGHE_SOAK_ROWS="+strconv.Itoa(rows), "XINGHE_SOAK_EXPORTS="+strconv.Itoa(exports), "XINGHE_SOAK_FORMAT="+format,
 		"NATS_URL="+srv.ClientURL(), "XINGHE_SINK=folder:"+t.TempDir(), "GOGC=50")
 	if kind == sink.KindS3 {
 		gateway := sinktest.New(t)
@@ -100,7 +112,7 @@ func resident(t *testing.T, kind string, rows, exports int) (kB int) {
 			}
 		}
 	}
-	t.Logf("%s: %d × %d rows in %s, %.1f MB", kind, exports, rows, time.Since(started).Round(time.Millisecond), float64(kB)/1024)
+	t.Logf("%s, %s: %d × %d rows in %s, %.1f MB", kind, format, exports, rows, time.Since(started).Round(time.Millisecond), float64(kB)/1024)
 	return kB
 }
 
@@ -120,7 +132,7 @@ func TestSoakWorker(t *testing.T) {
 	if err := q.Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if b.sink, err = sink.Parse(t.Context(), getenv("XINGHE_SINK")); err != nil {
+	if b.sink, err = chain.Parse(t.Context(), getenv("XINGHE_SINK")); err != nil {
 		t.Fatal(err)
 	}
 	b.exports = open[jobs.Export](b, jobs.BucketExports)
@@ -132,7 +144,9 @@ func TestSoakWorker(t *testing.T) {
 	}
 	for n := range exports {
 		id := "exp_" + strconv.Itoa(n)
-		b.startSpec(id, spec([]string{"c"}, []string{"a", "b", "c", "d"}))
+		spec := spec([]string{"c"}, []string{"a", "b", "c", "d"})
+		spec.Format = getenv("XINGHE_SOAK_FORMAT")
+		b.startSpec(id, spec)
 		for entry, err := range b.exports.Watch(t.Context(), id) {
 			e := entry.Value
 			if err != nil || e.State.Ended() && (e.State != jobs.StateDone || e.Progress.Rows != int64(rows)) {

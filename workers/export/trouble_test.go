@@ -24,16 +24,27 @@ func parts(manifest jobs.Manifest) map[string]jobs.Part {
 	list := map[string]jobs.Part{}
 	for _, part := range manifest.Parts {
 		part.Path = filepath.Base(part.Path)
+		if part.Index != nil {
+			index := *part.Index
+			index.Path = filepath.Base(index.Path)
+			part.Index = &index
+		}
 		list[part.Path] = part
 	}
 	return list
 }
 
 // undisturbed exports a spec without any trouble.
-func undisturbed(t *testing.T, s *service, spec jobs.ExportSpec) jobs.Manifest {
+func undisturbed(t *testing.T, s *service, histories export.Histories, spec jobs.ExportSpec, changes ...func(*export.Config)) jobs.Manifest {
 	t.Helper()
 	b := setup(t)
-	b.work(patientConfig(s, b.sink))
+	b.work(func(c *export.Config) {
+		patientConfig(s, b.sink)(c)
+		c.Histories = histories
+		for _, change := range changes {
+			change(c)
+		}
+	})
 	manifest, _ := b.files(b.end(b.startSpec("exp_CALM", spec).ID))
 	return manifest
 }
@@ -47,49 +58,63 @@ func TestTakenOverPartsAreTheSame(t *testing.T) {
 			t.Parallel()
 			spec := s.spec("killed")
 			spec.Compression = compression
-			calm := undisturbed(t, s, spec)
-			b := setup(t)
-			e := b.startSpec("exp_KILLED", spec)
-			deaths := 0
-			for ; deaths < 40; deaths++ {
-				doomed := &mortal{upstream: s.Client, life: int64(40 + 17*(deaths%3)), dead: make(chan struct{})}
-				stop := b.work(func(c *export.Config) {
-					patientConfig(s, b.sink)(c)
-					c.Histories = doomed
-				})
-				ended := make(chan struct{})
-				ctx, cancel := context.WithCancel(t.Context())
-				go func() {
-					defer close(ended)
-					for entry, err := range b.exports.Watch(ctx, e.ID) {
-						if err != nil || entry.Value.State.Ended() {
-							return
-						}
-					}
-				}()
-				select {
-				case <-doomed.dead:
-				case <-ended:
-				case <-time.After(60 * time.Second):
-					t.Fatal("neither death nor end")
-				}
-				stop()
-				cancel()
-				<-ended
-				if entry, err := b.exports.Get(t.Context(), e.ID); err == nil && entry.Value.State.Ended() {
-					break
-				}
-			}
-			manifest, rows := b.files(b.end(e.ID))
+			_, rows := takenOver(t, s, s.Client, spec, 40)
 			same(t, want, rows)
-			if diff := cmp.Diff(parts(calm), parts(manifest)); diff != "" {
-				t.Errorf("after %d deaths other parts than without:\n%s", deaths, diff)
-			}
-			if deaths < 2 {
-				t.Errorf("only %d deaths", deaths)
-			}
 		})
 	}
+}
+
+// takenOver exports a spec by workers that die, one after another, and holds that the parts
+// are those of a worker that does not. They live for so many requests and some more.
+func takenOver(t *testing.T, s *service, histories export.Histories, spec jobs.ExportSpec, life int64, changes ...func(*export.Config)) (jobs.Manifest, []jobs.Row) {
+	t.Helper()
+	calm := undisturbed(t, s, histories, spec, changes...)
+	b := setup(t)
+	e := b.startSpec("exp_KILLED", spec)
+	deaths := 0
+	for ; deaths < 40; deaths++ {
+		doomed := &mortal{upstream: histories, life: life + int64(17*(deaths%3)), dead: make(chan struct{})}
+		stop := b.work(func(c *export.Config) {
+			patientConfig(s, b.sink)(c)
+			c.Histories = doomed
+			for _, change := range changes {
+				change(c)
+			}
+		})
+		ended := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer close(ended)
+			for entry, err := range b.exports.Watch(ctx, e.ID) {
+				if err != nil || entry.Value.State.Ended() {
+					return
+				}
+			}
+		}()
+		select {
+		case <-doomed.dead:
+		case <-ended:
+		case <-time.After(60 * time.Second):
+			t.Fatal("neither death nor end")
+		}
+		stop()
+		cancel()
+		<-ended
+		if entry, err := b.exports.Get(t.Context(), e.ID); err == nil && entry.Value.State.Ended() {
+			break
+		}
+	}
+	manifest, rows := b.files(b.end(e.ID))
+	if diff := cmp.Diff(parts(calm), parts(manifest)); diff != "" {
+		t.Errorf("after %d deaths other parts than without:\n%s", deaths, diff)
+	}
+	if diff := cmp.Diff(calm.Windows, manifest.Windows); diff != "" {
+		t.Errorf("after %d deaths the windows count otherwise than without:\n%s", deaths, diff)
+	}
+	if deaths < 2 {
+		t.Errorf("only %d deaths", deaths)
+	}
+	return manifest, rows
 }
 
 // mortal answers so many requests; then it is as if its process had been killed: nothing it
@@ -118,7 +143,7 @@ func TestTwoWorkersOnOneWindowDoNoHarm(t *testing.T) {
 	s := serve(t, tied(3000, 1))
 	want := s.generated(t)
 	spec := s.spec("twins")
-	calm := undisturbed(t, s, spec)
+	calm := undisturbed(t, s, s.Client, spec)
 	b := setup(t)
 	b.work(patientConfig(s, b.sink))
 	b.work(patientConfig(s, b.sink))
@@ -141,7 +166,7 @@ func TestFailingSinkEndsTheExportAndResumeCompletesIt(t *testing.T) {
 	s := serve(t, tied(3000, 2))
 	want := s.generated(t)
 	spec := s.spec("stopped")
-	calm := undisturbed(t, s, spec)
+	calm := undisturbed(t, s, s.Client, spec)
 	for _, tc := range []struct {
 		name   string
 		reason string
@@ -240,7 +265,7 @@ func TestCancelKeepsPartsAndResumeCompletes(t *testing.T) {
 	s := serve(t, tied(5000, 5))
 	want := s.generated(t)
 	spec := s.spec("cancelled")
-	calm := undisturbed(t, s, spec)
+	calm := undisturbed(t, s, s.Client, spec)
 	b := setup(t)
 	gate := &gate{upstream: s.Client, after: 60, reached: make(chan struct{}), open: make(chan struct{})}
 	b.work(func(c *export.Config) {

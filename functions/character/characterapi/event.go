@@ -24,7 +24,7 @@ func (h handler) tell(op operation, r *http.Request, document any, out *listener
 	if op.event == jobs.EventCharacterCreated {
 		event.CharacterID, event.Version = out.created()
 	}
-	h.cfg.Events.Publish(op.event, "", jobs.Bot(jobs.BotCharacter, event.CharacterID), &event)
+	h.cfg.Events.Publish(r.Context(), op.event, "", jobs.Bot(jobs.BotCharacter, event.CharacterID), &event)
 }
 
 // named reads which character a body names.

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"xinghe/shared/beebot"
+	"xinghe/shared/desk"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/jobs"
 	"xinghe/shared/relay"
@@ -87,12 +88,12 @@ func (b beebotHandler) ask(w http.ResponseWriter, r *http.Request) error {
 	if question.Perspective != "" {
 		request.Perspective = []string{question.Perspective}
 	}
-	c := conversation{bot: jobs.Bot(jobs.BotBeebot, request.InstanceID), user: question.SenderID, surface: jobs.SurfaceBeebot, question: question.Utterance}
-	return b.desk.serve(r, c, func() (relay.Outcome, error) { return b.answer(w, r, request) })
+	c := desk.Conversation{Bot: jobs.Bot(jobs.BotBeebot, request.InstanceID), User: question.SenderID, Surface: jobs.SurfaceBeebot, Question: question.Utterance}
+	return b.desk.Serve(r, c, func() (relay.Outcome, error) { return b.answer(w, r, request) })
 }
 
 func (b beebotHandler) answer(w http.ResponseWriter, r *http.Request, request beebot.ChatRequest) (relay.Outcome, error) {
-	response, outcome, err := b.consult(r.Context(), request)
+	response, outcome, err := b.relay.Consult(r.Context(), request)
 	if err != nil {
 		return outcome, err
 	}
@@ -105,28 +106,6 @@ func (b beebotHandler) answer(w http.ResponseWriter, r *http.Request, request be
 		answer.Answers = append(answer.Answers, newAnswerItem(a))
 	}
 	return outcome, httpapi.WriteJSON(w, http.StatusOK, answer)
-}
-
-// consult asks a robot that answers in one piece.
-func (b beebotHandler) consult(ctx context.Context, request beebot.ChatRequest) (*beebot.ChatResponse, relay.Outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	outcome := relay.Outcome{Usage: jobs.ChatUsage{Incomplete: true}} // robots tell none
-	response, err := b.relay.Client.Chat(ctx, request)
-	if err != nil {
-		return nil, outcome, relay.Refusal(ctx, err)
-	}
-	httpapi.CallFrom(ctx).UpstreamID = response.RequestID
-	outcome.MessageID, outcome.SessionID = response.MessageID, response.SessionID
-	for _, a := range response.Answers {
-		text, _ := a.Content()
-		outcome.Source, outcome.Text = a.Source, outcome.Text+text
-		outcome.NoAnswer, outcome.Sensitive = outcome.NoAnswer || a.NoAnswer(), outcome.Sensitive || a.Sensitive()
-		if a.Handover != nil {
-			outcome.Handover = a.Handover
-		}
-	}
-	return response, outcome, nil
 }
 
 func newAnswerItem(a beebot.Answer) answerItem {
@@ -168,7 +147,7 @@ func (b beebotHandler) streamAccess(w http.ResponseWriter, r *http.Request) erro
 	if err := decodeQuestion(r, &visitor); err != nil {
 		return err
 	}
-	if err := b.desk.spend(r.Context()); err != nil {
+	if err := b.desk.Spend(r.Context()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), askTimeout)

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"xinghe/shared/beebot"
+	"xinghe/shared/desk"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/jobs"
 	"xinghe/shared/relay"
@@ -16,13 +17,13 @@ import (
 // beebotHandler serves conversations with robots.
 type beebotHandler struct {
 	relay relay.Beebot
-	desk  desk
+	desk  desk.Desk
 }
 
 func newBeebotHandler(cfg Config) beebotHandler {
 	return beebotHandler{
 		relay: relay.Beebot{Client: cfg.Beebot, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect},
-		desk:  desk{cfg: cfg, budget: cfg.BeebotBudget, upstream: "beebot"},
+		desk:  cfg.desk("beebot", cfg.BeebotBudget),
 	}
 }
 
@@ -49,8 +50,8 @@ func (b beebotHandler) chat(w http.ResponseWriter, r *http.Request) error {
 		stream = *question.Stream
 	}
 	instance := r.PathValue("instanceId")
-	c := conversation{bot: jobs.Bot(jobs.BotBeebot, instance), user: question.SenderID, surface: jobs.SurfaceBeebot, question: question.Utterance, stream: stream}
-	return b.desk.serve(r, c, func() (relay.Outcome, error) {
+	c := desk.Conversation{Bot: jobs.Bot(jobs.BotBeebot, instance), User: question.SenderID, Surface: jobs.SurfaceBeebot, Question: question.Utterance, Stream: stream}
+	return b.desk.Serve(r, c, func() (relay.Outcome, error) {
 		return b.relay.Serve(w, r, beebot.StreamRequest{
 			InstanceID: instance, Utterance: question.Utterance, SessionID: question.SessionID,
 			SenderID: question.SenderID, SenderNick: question.SenderNick, VendorParam: given(question.VendorParam),

@@ -11,6 +11,7 @@ import (
 
 	"xinghe/shared/beebot"
 	"xinghe/shared/budget"
+	"xinghe/shared/desk"
 	"xinghe/shared/events"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/relay"
@@ -40,10 +41,10 @@ type Config struct {
 	// Output says in which way Xingchen streams texts. Default: as it is asked.
 	Output relay.Output
 	// ParallelKeys are the words by which Xingchen refuses a user's second conversation; see
-	// [relay.Xingchen]. Default: aca.error.chat.parallel, which its documents do not name.
+	// [relay.Xingchen]. Default: [relay.DefaultParallelKeys], which its documents do not name.
 	ParallelKeys []string
-	// Robots are those that OpenAI's clients may talk to.
-	Robots []Robot
+	// Robots are those that OpenAI's clients may talk to, as "beebot:<ID>".
+	Robots []beebot.Robot
 	// Models are the models of Xingchen's that OpenAI's clients are told of, beside the
 	// characters of the account. Default: xingchen-plus-v2 and xingchen-plus.
 	Models []string
@@ -59,7 +60,7 @@ func (c Config) withDefaults() Config {
 		c.Heartbeat = 15 * time.Second
 	}
 	if c.ParallelKeys == nil {
-		c.ParallelKeys = []string{"aca.error.chat.parallel"}
+		c.ParallelKeys = relay.DefaultParallelKeys
 	}
 	if c.Models == nil {
 		c.Models = []string{"xingchen-plus-v2", "xingchen-plus"}
@@ -68,6 +69,11 @@ func (c Config) withDefaults() Config {
 		c.Now = time.Now
 	}
 	return c
+}
+
+// desk is where calls of a service line up.
+func (c Config) desk(upstream string, share *budget.Budget) desk.Desk {
+	return desk.Desk{Upstream: upstream, Turns: c.Turns, Budget: share, Events: c.Events, EventText: c.EventText, Now: c.Now}
 }
 
 // Routes is the function's surface.

@@ -2,9 +2,6 @@ package chatapi
 
 import (
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"xinghe/shared/beebot"
@@ -31,7 +28,7 @@ func FromEnv(vars *env.Vars) Config {
 		Output:       outputs[vars.Choice("XINGCHEN_STREAM_OUTPUT", "asked", "cumulative", "incremental")],
 		ParallelKeys: vars.List("XINGCHEN_PARALLEL_KEYS"),
 		Models:       vars.List("XINGCHEN_MODELS"),
-		Robots:       robots(vars),
+		Robots:       beebot.RobotsFromEnv(vars),
 	}
 	if vars.Choice("XINGHE_ON_DISCONNECT", "cancel", "drain") == "drain" {
 		cfg.Disconnect = relay.Disconnect{Drain: drainLimit}
@@ -43,25 +40,4 @@ func FromEnv(vars *env.Vars) Config {
 		vars.Fault("XINGCHEN_API_KEY", errors.New("set it for Xingchen, or ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET for Beebot"))
 	}
 	return cfg
-}
-
-// robots reads BEEBOT_INSTANCES: "<InstanceId>=tongyi" or "<InstanceId>=classic", separated
-// by commas.
-func robots(vars *env.Vars) []Robot {
-	const name = "BEEBOT_INSTANCES"
-	var list []Robot
-	for _, item := range vars.List(name) {
-		id, edition, _ := strings.Cut(item, "=")
-		robot := Robot{ID: strings.TrimSpace(id), Classic: strings.TrimSpace(edition) == "classic"}
-		twice := slices.ContainsFunc(list, func(other Robot) bool { return other.ID == robot.ID })
-		switch {
-		case robot.ID == "" || !robot.Classic && strings.TrimSpace(edition) != "tongyi":
-			vars.Fault(name, fmt.Errorf("%q is neither <instanceId>=tongyi nor <instanceId>=classic", item))
-		case twice:
-			vars.Fault(name, fmt.Errorf("%q is listed twice", robot.ID))
-		default:
-			list = append(list, robot)
-		}
-	}
-	return list
 }

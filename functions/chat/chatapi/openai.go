@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"xinghe/shared/beebot"
+	"xinghe/shared/desk"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/jobs"
 	"xinghe/shared/relay"
@@ -20,20 +21,12 @@ type openaiHandler struct {
 	x      xingchenHandler
 	bots   beebotHandler
 	owned  *characterList
-	robots map[string]Robot
+	robots map[string]beebot.Robot
 	route  xingchen.Route
 }
 
-// Robot is a Beebot robot that OpenAI's clients may talk to, as "beebot:<ID>".
-type Robot struct {
-	// ID is the robot's InstanceId.
-	ID string
-	// Classic robots answer in one piece, by the call Chat; the others stream.
-	Classic bool
-}
-
 func openaiRoutes(cfg Config) []httpapi.Route {
-	o := openaiHandler{cfg: cfg, robots: map[string]Robot{}}
+	o := openaiHandler{cfg: cfg, robots: map[string]beebot.Robot{}}
 	if cfg.Xingchen != nil {
 		o.x = newXingchenHandler(cfg)
 		o.owned = newCharacterList(cfg.Xingchen, o.x.desk)
@@ -107,57 +100,25 @@ func (o openaiHandler) complete(w http.ResponseWriter, r *http.Request) error {
 	if err := req.checkFor(to); err != nil {
 		return err
 	}
-	c := conversation{
-		bot: to.bot(), user: req.User, surface: jobs.SurfaceOpenAI, question: req.question(), stream: req.Stream,
+	c := desk.Conversation{
+		Bot: to.bot(), User: req.User, Surface: jobs.SurfaceOpenAI, Question: req.question(), Stream: req.Stream,
 	}
-	if c.user == "" {
-		c.user, c.anonymous = httpapi.NewID("user"), true
+	if c.User == "" {
+		c.User, c.Anonymous = httpapi.NewID("user"), true
 	}
 	told := relay.Completion{Model: req.Model, Created: o.cfg.Now(), Stream: req.Stream, Usage: req.StreamOptions.IncludeUsage}
-	switch {
-	case to.classic:
-		return o.bots.desk.serve(r, c, func() (relay.Outcome, error) { return o.askRobot(w, r, to, req, c.user, told) })
-	case to.kind == jobs.BotBeebot:
-		return o.bots.desk.serve(r, c, func() (relay.Outcome, error) {
-			return o.bots.relay.Complete(w, r, beebot.StreamRequest{
-				InstanceID: to.id, Utterance: req.question(), SessionID: req.Metadata[metaSession], SenderID: c.user, SenderNick: req.userName(),
+	if to.kind == jobs.BotBeebot {
+		return o.bots.desk.Serve(r, c, func() (relay.Outcome, error) {
+			return o.bots.relay.Complete(w, r, beebot.Robot{ID: to.id, Classic: to.classic}, beebot.StreamRequest{
+				Utterance: req.question(), SessionID: req.Metadata[metaSession], SenderID: c.User, SenderNick: req.userName(),
 			}, told)
 		})
 	}
-	question, err := json.Marshal(req.roleChat(to, c.user))
+	question, err := json.Marshal(req.roleChat(to, c.User))
 	if err != nil {
 		return fmt.Errorf("encode role chat: %w", err)
 	}
-	return o.x.desk.serve(r, c, func() (relay.Outcome, error) {
+	return o.x.desk.Serve(r, c, func() (relay.Outcome, error) {
 		return o.x.relay.Complete(w, r, xingchen.Call{Route: o.route, Body: question}, told)
 	})
-}
-
-// askRobot has a robot of the older edition answer, which does so in one piece.
-func (o openaiHandler) askRobot(w http.ResponseWriter, r *http.Request, to partner, req *completionRequest, user string, told relay.Completion) (relay.Outcome, error) {
-	response, outcome, err := o.bots.consult(r.Context(), beebot.ChatRequest{
-		InstanceID: to.id, Utterance: req.question(), SessionID: req.Metadata[metaSession], SenderID: user, SenderNick: req.userName(),
-	})
-	if err != nil {
-		return outcome, err
-	}
-	return outcome, told.Tell(w, r, relay.Reply{
-		MessageID: response.MessageID, SessionID: response.SessionID, Usage: outcome.Usage,
-		Choices: []relay.ReplyChoice{{Text: wordsOf(response.Answers)}},
-	})
-}
-
-// wordsOf is what a robot answers as a text: its answers one below the other, and what it
-// offers to choose from, each on a line of its own.
-func wordsOf(answers []beebot.Answer) string {
-	parts := make([]string, 0, len(answers))
-	for _, answer := range answers {
-		text, _ := answer.Content()
-		var options []string
-		for _, choice := range answer.Recommends {
-			options = append(options, choice.Title)
-		}
-		parts = append(parts, text+relay.OptionLines(text, options))
-	}
-	return strings.Join(parts, "\n")
 }

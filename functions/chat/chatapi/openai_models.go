@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"xinghe/shared/desk"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/jobs"
 	"xinghe/shared/relay"
@@ -82,13 +83,13 @@ func (o openaiHandler) model(w http.ResponseWriter, r *http.Request) error {
 	if to.kind != jobs.BotCharacter {
 		return httpapi.WriteJSON(w, http.StatusOK, newModel(to))
 	}
-	if err := o.x.desk.spend(r.Context()); err != nil {
+	if err := o.x.desk.Spend(r.Context()); err != nil {
 		return err
 	}
 	character, err := o.cfg.Xingchen.CharacterDetails(r.Context(), xingchen.CharacterRef{CharacterID: to.id}, xingchen.WithRequestID(httpapi.CallFrom(r.Context()).ID))
 	if err != nil {
 		err = relay.Refusal(r.Context(), err)
-		o.x.desk.heed(err)
+		o.x.desk.Heed(err)
 		return err
 	}
 	character.CharacterID = to.id
@@ -107,14 +108,14 @@ const (
 // characterList lists the characters of the account, and keeps the list for a while.
 type characterList struct {
 	client *xingchen.Client
-	desk   desk
+	desk   desk.Desk
 	busy   chan struct{} // holds one while somebody uses what follows
 
 	models []modelObject
 	until  time.Time
 }
 
-func newCharacterList(client *xingchen.Client, d desk) *characterList {
+func newCharacterList(client *xingchen.Client, d desk.Desk) *characterList {
 	return &characterList{client: client, desk: d, busy: make(chan struct{}, 1)}
 }
 
@@ -127,7 +128,7 @@ func (l *characterList) list(ctx context.Context) ([]modelObject, error) {
 		return nil, ctx.Err()
 	}
 	defer func() { <-l.busy }()
-	now := l.desk.cfg.Now()
+	now := l.desk.Now()
 	if now.Before(l.until) {
 		return l.models, nil
 	}
@@ -146,13 +147,13 @@ func (l *characterList) fetch(ctx context.Context) ([]modelObject, error) {
 	query := xingchen.CharacterQuery{OrderBy: []string{"gmtModified desc"}, PageSize: ownedPage}
 	query.Where.Scope = "my"
 	for query.PageNum = 1; query.PageNum <= ownedPages; query.PageNum++ {
-		if err := l.desk.spend(ctx); err != nil {
+		if err := l.desk.Spend(ctx); err != nil {
 			return nil, err
 		}
 		page, err := l.client.SearchCharacters(ctx, query, xingchen.WithRequestID(httpapi.CallFrom(ctx).ID))
 		if err != nil {
 			err = relay.Refusal(ctx, err)
-			l.desk.heed(err)
+			l.desk.Heed(err)
 			return nil, err
 		}
 		for _, character := range page.List {

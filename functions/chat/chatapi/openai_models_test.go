@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"xinghe/functions/chat/chatapi"
+	"xinghe/shared/beebot"
 	"xinghe/shared/env"
 	"xinghe/testlocal/emulator"
 	"xinghe/testlocal/emulator/fault"
@@ -146,12 +147,12 @@ func TestModelsWithoutUpstream(t *testing.T) {
 func TestRobotsFromEnv(t *testing.T) {
 	t.Parallel()
 	for text, tc := range map[string]struct {
-		robots []chatapi.Robot
+		robots []beebot.Robot
 		fault  string
 	}{
 		"":                          {},
-		"a=tongyi":                  {robots: []chatapi.Robot{{ID: "a"}}},
-		" a = classic , b=tongyi, ": {robots: []chatapi.Robot{{ID: "a", Classic: true}, {ID: "b"}}},
+		"a=tongyi":                  {robots: []beebot.Robot{{ID: "a"}}},
+		" a = classic , b=tongyi, ": {robots: []beebot.Robot{{ID: "a", Classic: true}, {ID: "b"}}},
 		"a":                         {fault: `"a" is neither`},
 		"a=other":                   {fault: `"a=other" is neither`},
 		"=tongyi":                   {fault: `"=tongyi" is neither`},

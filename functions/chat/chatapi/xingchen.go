@@ -3,6 +3,7 @@ package chatapi
 import (
 	"net/http"
 
+	"xinghe/shared/desk"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/jobs"
 	"xinghe/shared/relay"
@@ -12,13 +13,13 @@ import (
 // xingchenHandler serves Xingchen's own routes.
 type xingchenHandler struct {
 	relay relay.Xingchen
-	desk  desk
+	desk  desk.Desk
 }
 
 func newXingchenHandler(cfg Config) xingchenHandler {
 	return xingchenHandler{
 		relay: relay.Xingchen{Client: cfg.Xingchen, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect, Text: cfg.EventText, Output: cfg.Output, ParallelKeys: cfg.ParallelKeys},
-		desk:  desk{cfg: cfg, budget: cfg.XingchenBudget, upstream: "xingchen"},
+		desk:  cfg.desk("xingchen", cfg.XingchenBudget),
 	}
 }
 
@@ -53,8 +54,8 @@ func (x xingchenHandler) converse(w http.ResponseWriter, r *http.Request, check 
 		return err
 	}
 	mode := relay.ModeOf(r.Header, chat.Parameters.IncrementalOutput || chat.Parameters.Incremental)
-	c := conversation{bot: chat.bot(), user: chat.Input.ACA.UserProfile.UserID, surface: jobs.SurfaceXingchen, question: chat.question(), stream: mode != relay.Whole}
-	return x.desk.serve(r, c, func() (relay.Outcome, error) { return x.relay.Serve(w, r, call, mode) })
+	c := desk.Conversation{Bot: chat.bot(), User: chat.Input.ACA.UserProfile.UserID, Surface: jobs.SurfaceXingchen, Question: chat.question(), Stream: mode != relay.Whole}
+	return x.desk.Serve(r, c, func() (relay.Outcome, error) { return x.relay.Serve(w, r, call, mode) })
 }
 
 // forward hands a request on as it is; upstream checks it.
@@ -67,7 +68,7 @@ func (x xingchenHandler) forward(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := x.desk.spend(r.Context()); err != nil {
+	if err := x.desk.Spend(r.Context()); err != nil {
 		return err
 	}
 	mode := relay.Whole
@@ -75,7 +76,7 @@ func (x xingchenHandler) forward(w http.ResponseWriter, r *http.Request) error {
 		mode = relay.ModeOf(r.Header, false)
 	}
 	_, err = x.relay.Serve(w, r, call, mode)
-	x.desk.heed(err)
+	x.desk.Heed(err)
 	return err
 }
 

@@ -2,25 +2,21 @@ package messageapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 
-	"golang.org/x/sync/errgroup"
-
 	"xinghe/shared/httpapi"
+	"xinghe/shared/intake"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 )
 
-// writers is how many chunks of a job are stored at once.
-const writers = 16
-
 // ratings takes ratings and tells what has become of them.
 type ratings struct {
 	cfg     Config
+	intake  *intake.Ratings
 	jobs    *queue.Store[jobs.RatingJob]
 	rows    *queue.Store[jobs.RatingChunk]
 	results *queue.Store[jobs.RatingResult]
@@ -28,11 +24,12 @@ type ratings struct {
 
 func newRatings(cfg Config) (*ratings, error) {
 	r := &ratings{cfg: cfg}
-	var errs [3]error
+	var errs [4]error
 	bucket := queue.StoreConfig{TTL: jobs.RatingRetention}
 	r.jobs, errs[0] = queue.OpenStore[jobs.RatingJob](cfg.Queue, jobs.BucketRatings, bucket)
 	r.rows, errs[1] = queue.OpenStore[jobs.RatingChunk](cfg.Queue, jobs.BucketRatings, bucket)
 	r.results, errs[2] = queue.OpenStore[jobs.RatingResult](cfg.Queue, jobs.BucketRatings, bucket)
+	r.intake, errs[3] = intake.NewRatings(intake.RatingsConfig{Queue: cfg.Queue, Timeout: cfg.Timeout, Now: cfg.Now})
 	return r, errors.Join(errs[:]...)
 }
 
@@ -87,7 +84,7 @@ func (r *ratings) post(w http.ResponseWriter, req *http.Request) error {
 		return sheet.refuse()
 	}
 	answer.ID, answer.Rejected = httpapi.NewID("rat"), sheet.rejected[:min(len(sheet.rejected), maxRejected)]
-	if err := r.accept(req.Context(), answer.ID, sheet.rows); err != nil {
+	if err := r.intake.Accept(req.Context(), answer.ID, sheet.rows); err != nil {
 		return err
 	}
 	w.Header().Set("Location", "/v1/ratings/"+answer.ID)
@@ -104,55 +101,6 @@ func flag(req *http.Request, name string) (bool, error) {
 		return false, httpapi.Invalid(httpapi.FieldError{Field: name, Message: "must be true or false"})
 	}
 	return set, nil
-}
-
-// accept stores the rows, then their tasks, then the job, without which the tasks are not
-// carried out. It returns when all of it is durable.
-func (r *ratings) accept(ctx context.Context, id string, rows []jobs.RatingRow) error {
-	chunks := jobs.RatingChunks(rows)
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
-	defer cancel()
-	tasks, err := r.store(ctx, id, chunks)
-	if err == nil {
-		err = r.cfg.Queue.PublishAll(ctx, tasks)
-	}
-	if err != nil {
-		return unaccepted(err)
-	}
-	job := jobs.RatingJob{ID: id, Rows: len(rows), Chunks: len(chunks), CreatedAt: r.cfg.Now().UTC()}
-	if _, err := r.jobs.Create(ctx, "job."+id, job); err != nil {
-		// It may have been stored without an answer: refused means refused.
-		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Timeout)
-		defer cancel()
-		return unaccepted(errors.Join(err, r.jobs.Delete(undo, "job."+id)))
-	}
-	return nil
-}
-
-func (r *ratings) store(ctx context.Context, id string, chunks []jobs.RatingChunk) ([]queue.Job, error) {
-	tasks := make([]queue.Job, len(chunks))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	for i, chunk := range chunks {
-		task := jobs.RatingTask{ID: id, Chunk: i}
-		data, err := json.Marshal(task)
-		if err != nil {
-			return nil, fmt.Errorf("encode rating task: %w", err)
-		}
-		tasks[i] = queue.Job{Subject: jobs.SubjectRating + task.Key(), ID: task.Key(), Data: data}
-		group.Go(func() error {
-			_, err := r.rows.Put(ctx, "rows."+task.Key(), chunk)
-			return err
-		})
-	}
-	return tasks, group.Wait()
-}
-
-func unaccepted(err error) error {
-	if missing, ok := errors.AsType[*queue.MissingStreamError](err); ok {
-		return httpapi.Unavailable("the ratings were not accepted: "+missing.Error(), err)
-	}
-	return httpapi.Unavailable("the ratings were not accepted: NATS does not answer", err)
 }
 
 func (r *ratings) get(w http.ResponseWriter, req *http.Request) error {

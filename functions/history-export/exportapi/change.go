@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"xinghe/shared/httpapi"
+	"xinghe/shared/intake"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 )
@@ -47,12 +48,12 @@ func (a *API) resume(w http.ResponseWriter, r *http.Request) error {
 	}
 	export.Round++
 	export.State, export.CancelledAt, export.Error, export.FinishedAt = jobs.StateQueued, nil, nil, nil
-	if err := a.claim(ctx, export); err != nil {
+	if err := a.intake.Claim(ctx, export); err != nil {
 		return err
 	}
 	revision, err := a.exports.Update(ctx, id, export, entry.Revision)
 	if err == nil {
-		if err = a.publish(ctx, export); err != nil {
+		if err = a.intake.Publish(ctx, export); err != nil {
 			// Its number is spent: the job may have arrived, and is not carried out any more.
 			entry.Value.Round = export.Round
 			err = errors.Join(err, a.putBack(ctx, entry.Value, revision))
@@ -61,11 +62,11 @@ func (a *API) resume(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.Timeout)
 		defer cancel()
-		undone := a.release(undo, export)
+		undone := a.intake.Release(undo, export)
 		if errors.Is(err, queue.ErrConflict) {
 			return conflict(id, entry.Value.State, "its record has changed meanwhile; try again")
 		}
-		return unaccepted(errors.Join(err, undone))
+		return intake.Unaccepted(errors.Join(err, undone))
 	}
 	w.Header().Set("Location", "/v1/exports/"+id)
 	return httpapi.WriteJSON(w, http.StatusAccepted, export)

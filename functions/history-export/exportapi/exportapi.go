@@ -10,14 +10,13 @@ package exportapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
-	"xinghe/shared/faas"
 	"xinghe/shared/httpapi"
+	"xinghe/shared/intake"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 	"xinghe/shared/sink"
@@ -40,9 +39,8 @@ type Config struct {
 // API starts exports and tells of them.
 type API struct {
 	cfg     Config
+	intake  *intake.Exports
 	exports *queue.Store[jobs.Export]
-	live    *queue.Store[jobs.Live]
-	marks   *queue.Store[jobs.Mark]
 }
 
 // New returns the surface. It does not touch the network.
@@ -60,10 +58,9 @@ func New(cfg Config) (*API, error) {
 		cfg.Now = time.Now
 	}
 	a := &API{cfg: cfg}
-	var faults [3]error
-	a.exports, faults[0] = queue.OpenStore[jobs.Export](cfg.Queue, jobs.BucketExports, queue.StoreConfig{})
-	a.live, faults[1] = queue.OpenStore[jobs.Live](cfg.Queue, jobs.BucketLive, queue.StoreConfig{})
-	a.marks, faults[2] = queue.OpenStore[jobs.Mark](cfg.Queue, jobs.BucketMarks, queue.StoreConfig{})
+	var faults [2]error
+	a.intake, faults[0] = intake.NewExports(intake.ExportsConfig{Queue: cfg.Queue, Sink: cfg.Sink.Kind(), Timeout: cfg.Timeout, Now: cfg.Now})
+	a.exports, faults[1] = queue.OpenStore[jobs.Export](cfg.Queue, jobs.BucketExports, queue.StoreConfig{})
 	if err := errors.Join(faults[:]...); err != nil {
 		return nil, fmt.Errorf("exportapi: %w", err)
 	}
@@ -81,15 +78,6 @@ func (a *API) Routes() []httpapi.Route {
 		{Pattern: "POST /v1/exports/{id}/resume", Scope: httpapi.ScopeExport, Handler: a.resume},
 		{Pattern: "GET /v1/exports/{id}/files/{path...}", Scope: httpapi.ScopeExport, Handler: a.file},
 	}
-}
-
-// Event starts the export that the event's payload describes, and returns its state.
-func (a *API) Event(ctx context.Context, event faas.Event) (json.RawMessage, error) {
-	export, err := a.start(ctx, event.Payload)
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", event.Kind, event.Name, err)
-	}
-	return json.Marshal(export)
 }
 
 func (a *API) get(w http.ResponseWriter, r *http.Request) error {

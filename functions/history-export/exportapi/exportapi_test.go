@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/oklog/ulid/v2"
 	"go.uber.org/goleak"
 
 	"xinghe/functions/history-export/exportapi"
@@ -472,17 +473,40 @@ func TestUnknownExport(t *testing.T) {
 func TestEventStartsTheSameExport(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	timer := faas.Event{Kind: "timer", Name: "nightly", Payload: json.RawMessage(spec)}
-	answer, err := b.api.Event(t.Context(), timer)
-	if err != nil || !strings.Contains(string(answer), `"state":"queued"`) {
-		t.Errorf("%s %v", answer, err)
+	timer := faas.Event{Kind: faas.KindTimer, Name: "nightly", ID: "nightly@1", Time: time.UnixMilli(1795248000000), Payload: json.RawMessage(spec)}
+	started := func(event faas.Event) string {
+		t.Helper()
+		answer, err := b.api.Event(t.Context(), event)
+		var export jobs.Export
+		if err == nil {
+			err = json.Unmarshal(answer, &export)
+		}
+		if err != nil || export.State != jobs.StateQueued {
+			t.Fatalf("%s %v", answer, err)
+		}
+		return export.ID
+	}
+	id := started(timer)
+	if parsed, err := ulid.Parse(strings.TrimPrefix(id, "exp_")); err != nil || !parsed.Timestamp().Equal(timer.Time) {
+		t.Errorf("id %s does not begin with the event's time: %v", id, err)
 	}
 	// The platform may call twice for one tick.
-	_, err = b.api.Event(t.Context(), timer)
-	if refusal, ok := errors.AsType[*httpapi.Error](err); !ok || refusal.Status != http.StatusConflict || !strings.Contains(err.Error(), "timer nightly: conflict: name: ") {
-		t.Errorf("the same again: %v", err)
+	again := timer
+	again.Attempt = 2
+	if got := started(again); got != id {
+		t.Errorf("the same tick started %s and %s", id, got)
 	}
-	if _, err := b.api.Event(t.Context(), faas.Event{Kind: "timer", Name: "broken", Payload: json.RawMessage(`{"name":"x"}`)}); err == nil || !strings.Contains(err.Error(), "characters: missing") {
+	// Another tick, and an invocation, are about something else: the name is taken.
+	for _, other := range []faas.Event{
+		{Kind: faas.KindTimer, Name: "nightly", ID: "nightly@2", Time: timer.Time, Payload: timer.Payload},
+		{Kind: faas.KindInvoke, Name: "nightly", ID: "nightly@1", Time: timer.Time, Payload: timer.Payload},
+	} {
+		_, err := b.api.Event(t.Context(), other)
+		if refusal, ok := errors.AsType[*httpapi.Error](err); !ok || refusal.Status != http.StatusConflict || !strings.Contains(err.Error(), other.Kind+" nightly: conflict: name: ") {
+			t.Errorf("%s %s: %v", other.Kind, other.ID, err)
+		}
+	}
+	if _, err := b.api.Event(t.Context(), faas.Event{Kind: faas.KindTimer, Name: "broken", Payload: json.RawMessage(`{"name":"x"}`)}); err == nil || !strings.Contains(err.Error(), "characters: missing") {
 		t.Errorf("a bad payload: %v", err)
 	}
 }

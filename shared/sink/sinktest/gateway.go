@@ -1,6 +1,6 @@
-// Package sinktest gives a test an S3 service of its own: versitygw over a folder, started
-// as a process on a free loopback port. It is a real service with real signatures, so that
-// what works with it is likely to work with others.
+// Package sinktest gives a test the services that sinks write to. [Gateway] is a real S3
+// service, versitygw over a folder, started as a process on a free loopback port: what works
+// with it is likely to work with others. [OSS] only imitates Alibaba Cloud's.
 package sinktest
 
 import (

@@ -63,6 +63,11 @@ type Assumptions struct {
 	// BareAnswers sends what no model wrote without the opening frame; default: opening frame,
 	// then one frame with StreamEnd:true.
 	BareAnswers bool
+	// FeedbackForAny takes feedback on ids that no answer has; default: InvalidParameter.
+	FeedbackForAny bool
+	// ListsInUTC reads and writes the times of ListTongyiChatHistorys and
+	// ListTongyiConversationLogs in UTC; default: in China's time.
+	ListsInUTC bool
 	// FullEnvelope gives every answer of Chat RequestId and Success; default: where the examples
 	// of the conversation API page have them (no RequestId for a hand-over, Success for a
 	// hand-over and for clarifications of the dialogue factory).

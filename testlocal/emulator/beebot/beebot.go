@@ -1,6 +1,6 @@
 // Package beebot is a stand-in for Alibaba's Beebot (智能对话机器人) on one machine: the RPC
-// gateway with both signature schemes, ApplyForStreamAccessToken, the Chat call, and the
-// signed SSE stream of TongyiBeebotChat.
+// gateway with both signature schemes, ApplyForStreamAccessToken, the Chat call, the calls
+// around a conversation, and the signed SSE stream of TongyiBeebotChat.
 //
 //	server, err := beebot.New(beebot.Config{})
 //	mux.HandleFunc("/", server.ServeRPC)
@@ -8,8 +8,8 @@
 //
 // It follows the Beebot conversation API page, the Beebot SSE stream page and the signature
 // pages of Alibaba Cloud. Where they are silent, a field of [Assumptions] says what it does.
-// What robots answer comes from a definition, see [Bot]. It keeps everything in memory and
-// calls no other service.
+// What robots answer comes from a definition, see [Bot], or from a [Streamer]. It keeps
+// everything in memory and calls no other service by itself.
 package beebot
 
 import (
@@ -58,6 +58,8 @@ type Config struct {
 	// Model words the answers that a language model would give in a stream; default: the
 	// scripted wording of the robot's definition. An error ends the stream with InternalError.
 	Model Model
+	// Streamer takes the place of Model, and streams what it words.
+	Streamer Streamer
 	// Faults strike requests by route ("/Chat", "/ApplyForStreamAccessToken", "/sse/paas4Json"),
 	// access key id and SenderId; default none.
 	Faults *fault.Engine
@@ -108,6 +110,8 @@ type Server struct {
 	sessions *aged[dialogueState]
 	messages *messageStore
 	rates    *rateStore
+	journal  journal
+	live     live
 	serial   atomic.Uint64
 }
 
@@ -181,8 +185,7 @@ func (s *Server) addAccount(account Account) error {
 	return nil
 }
 
-// ServeRPC answers the gateway's calls: ApplyForStreamAccessToken and Chat. Every answer is
-// JSON.
+// ServeRPC answers the gateway's calls. Every answer is JSON.
 func (s *Server) ServeRPC(w http.ResponseWriter, r *http.Request) { s.serveRPC(w, r) }
 
 // ServeStream answers a stream address, see [StreamPath]. It returns when the stream is over

@@ -106,6 +106,10 @@ func (s *Server) chat(c *call) (any, *refusal) {
 	}
 	id := c.identity.uuid()
 	c.record.MessageID, c.record.RequestID = id, id
+	s.journal.add(turnRecord{
+		at: c.now, space: space, instance: q.instance, session: q.session, sender: q.senderID, messageID: id,
+		question: q.utterance, answer: a.told(), source: a.source,
+	})
 	out := chatAnswer{
 		QuerySegList: bot.words.segment(q.utterance), Messages: []chatMessage{a.message()},
 		RequestID: id, HTTPStatus: http.StatusOK, SessionID: q.session, MessageID: id, Tag: c.param("Tag"),
@@ -180,6 +184,17 @@ func isJSONObject(text string) bool {
 	}
 	var object map[string]json.RawMessage
 	return json.Unmarshal([]byte(text), &object) == nil && object != nil
+}
+
+// told is an answer in words.
+func (a answer) told() string {
+	if len(a.items) == 0 {
+		return a.text
+	}
+	if a.voice != "" {
+		return a.voice
+	}
+	return askWhich(a.items)
 }
 
 // message puts an answer into the shape of Chat.

@@ -48,6 +48,8 @@ type Bot struct {
 	// {utterance} stands for the visitor's text. Without it the robot has no answer.
 	Fallback Texts    `yaml:"fallback"`
 	NoAnswer NoAnswer `yaml:"noAnswer"`
+	// Welcome is what BeginSession greets with.
+	Welcome Texts `yaml:"welcome"`
 	// Timeout answers Command=TIMEOUT of the stream.
 	Timeout Texts `yaml:"timeout"`
 }

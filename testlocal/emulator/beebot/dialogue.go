@@ -27,7 +27,7 @@ const maxAsked = 3
 
 // turn decides a question within its session and keeps what the session is left in.
 func (s *Server) turn(bot *robot, q question, now time.Time) (answer, *refusal) {
-	key := bot.space + "\x00" + bot.ID + "\x00" + q.session
+	key := sessionKey(bot, q.session)
 	var open *dialogueState
 	if state, ok := s.sessions.get(key, now); ok {
 		open = &state
@@ -42,6 +42,10 @@ func (s *Server) turn(bot *robot, q question, now time.Time) (answer, *refusal) 
 		s.sessions.remove(key)
 	}
 	return a, nil
+}
+
+func sessionKey(bot *robot, session string) string {
+	return bot.space + "\x00" + bot.ID + "\x00" + session
 }
 
 // enter begins a dialogue with what the first utterance already says.

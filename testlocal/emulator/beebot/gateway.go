@@ -26,6 +26,13 @@ const (
 	maxRPCBody = 1 << 20
 )
 
+// actions are the calls that there are.
+var actions = map[string]func(*Server, *call) (any, *refusal){
+	actionApply: (*Server).applyForStreamAccessToken, actionChat: (*Server).chat,
+	"BeginSession": (*Server).beginSession, "Feedback": (*Server).feedback, "CancelChat": (*Server).cancelChat,
+	"ListTongyiChatHistorys": (*Server).listHistories, "ListTongyiConversationLogs": (*Server).listConversation,
+}
+
 // call is one RPC call: what was received, and whose it is once it has been verified.
 type call struct {
 	r      *http.Request
@@ -76,13 +83,7 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) perform(ctx context.Context, w http.ResponseWriter, c *call) {
-	var answer any
-	var no *refusal
-	if c.action == actionApply {
-		answer, no = s.applyForStreamAccessToken(c)
-	} else {
-		answer, no = s.chat(c)
-	}
+	answer, no := actions[c.action](s, c)
 	if no != nil {
 		s.refuseCall(ctx, w, c, no)
 		return
@@ -199,7 +200,7 @@ func (c *call) checkAPI() *refusal {
 	if c.version != Version {
 		return refuse(http.StatusBadRequest, "400", "Specified parameter Version is not valid.")
 	}
-	if c.action != actionApply && c.action != actionChat {
+	if actions[c.action] == nil {
 		return refuse(http.StatusNotFound, "InvalidApi.NotFound", "Specified api is not found, please check your url and method.")
 	}
 	switch format := c.param("Format"); strings.ToLower(format) {

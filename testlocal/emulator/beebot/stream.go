@@ -2,9 +2,11 @@ package beebot
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"xinghe/testlocal/emulator/fault"
@@ -18,6 +20,9 @@ const (
 
 // Model words what a language model would say. It should return soon after the context ends.
 type Model func(ctx context.Context, ask Ask) (string, error)
+
+// Streamer words it too, and yields its pieces as they come. An error ends it.
+type Streamer func(ctx context.Context, ask Ask) iter.Seq2[string, error]
 
 // Ask is what a [Model] is asked.
 type Ask struct {
@@ -38,6 +43,9 @@ type stream struct {
 	plan   *fault.Plan
 	frames *fault.Frames
 	record *Record
+
+	session, answerID string // set before the stream can be cancelled
+	cancelled         atomic.Pointer[cancellation]
 }
 
 func (s *Server) serveStream(w http.ResponseWriter, r *http.Request) {
@@ -167,6 +175,8 @@ func (t *stream) reply(ctx context.Context, bot *robot, x *exchange) *refusal {
 	q := t.req.question
 	render, session := t.renderer(x.nth, q.session)
 	q.session, x.session = session, session
+	t.session, t.answerID = session, t.record.RequestID
+	defer t.s.live.enter(t)()
 	a, no := t.s.turn(bot, q, t.now)
 	if no != nil {
 		return no
@@ -176,18 +186,39 @@ func (t *stream) reply(ctx context.Context, bot *robot, x *exchange) *refusal {
 		x.answer, x.words = &a, words
 		return nil
 	}
+	ask := Ask{InstanceID: q.instance, SessionID: q.session, SenderID: q.senderID, Utterance: q.utterance, Scripted: a.text}
+	if a.generated && t.s.cfg.Streamer != nil {
+		text, no := t.tellLive(ctx, render, a.contentType, ask, words)
+		if no == nil {
+			a.text = text
+			x.answer, x.words = &a, words
+			t.keep(q, a)
+		}
+		return no
+	}
 	if a.generated && t.s.cfg.Model != nil {
-		text, err := t.s.cfg.Model(ctx, Ask{
-			InstanceID: q.instance, SessionID: q.session, SenderID: q.senderID, Utterance: q.utterance, Scripted: a.text,
-		})
+		text, err := t.s.cfg.Model(ctx, ask)
 		if err != nil {
-			return refuse(http.StatusInternalServerError, codeInternalError, "The model did not answer.")
+			return silent(err)
 		}
 		a.text = text
 	}
 	x.answer, x.words = &a, words
-	t.tell(render, a, q, words)
+	a.text = t.tell(render, a, q, words)
+	t.keep(q, a)
 	return nil
+}
+
+// keep puts the turn into the journal.
+func (t *stream) keep(q question, a answer) {
+	turn := turnRecord{
+		at: t.now, space: t.grant.space, instance: q.instance, session: t.session, sender: q.senderID, messageID: t.answerID,
+		chatID: t.req.messageID, question: q.utterance, answer: a.told(), source: a.streamSource(),
+	}
+	if c := t.cancelled.Load(); c != nil && c.shown != nil {
+		turn.answer = *c.shown
+	}
+	t.s.journal.add(turn)
 }
 
 // replay sends the frames of a finished message again.
@@ -197,7 +228,7 @@ func (t *stream) replay(x *exchange) *refusal {
 	if t.hasOpening(*x.answer) && t.write(render.openingFrame(), false) != nil {
 		return nil
 	}
-	t.tell(render, *x.answer, q, x.words)
+	_ = t.tell(render, *x.answer, q, x.words)
 	return nil
 }
 
@@ -214,15 +245,16 @@ func (t *stream) renderer(nth uint64, session string) (*renderer, string) {
 
 func (t *stream) hasOpening(a answer) bool { return a.generated || !t.s.cfg.Assume.BareAnswers }
 
-// tell writes what follows the opening frame.
-func (t *stream) tell(render *renderer, a answer, q question, words []string) {
+// tell writes what follows the opening frame, and returns the text as far as it has told it: a
+// client that leaves counts as told all, one that cancels as told what it has got.
+func (t *stream) tell(render *renderer, a answer, q question, words []string) string {
 	if !a.generated {
 		render.whole(a.streamSource(), a.streamBody(q), words)
 		_ = t.write(render.frame(0, true), true)
-		return
+		return a.text
 	}
 	render.generated(a.contentType, a.text, words)
-	said, rewritten := false, false
+	said, rewritten, shown := false, false, 0
 	show := func(runes int, end bool) error {
 		if said && !rewritten && t.plan.Rewrites(t.frames.Index()+1) {
 			rewritten = true
@@ -235,11 +267,17 @@ func (t *stream) tell(render *renderer, a answer, q question, words []string) {
 		return t.write(render.frame(runes, end), end)
 	}
 	for _, runes := range t.s.cfg.Assume.snapshots(render.runes()) {
-		if show(runes, false) != nil {
-			return
+		if t.cancelled.Load() != nil {
+			_ = t.write(render.frame(shown, true), true)
+			return string([]rune(a.text)[:shown])
 		}
+		if show(runes, false) != nil {
+			return a.text
+		}
+		shown = runes
 	}
 	_ = show(0, true)
+	return a.text
 }
 
 // takeBack is a longer text that begins otherwise, so that no snapshot of it extends one of the

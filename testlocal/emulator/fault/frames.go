@@ -15,6 +15,8 @@ var ErrEnded = errors.New("stream ended by a fault")
 type Frames struct {
 	// ErrorFrame is what ErrorEvent sends, whole and with its empty line, in the words of the service.
 	ErrorFrame []byte
+	// Live flushes every frame, whatever the pace.
+	Live bool
 
 	ctx     context.Context
 	w       http.ResponseWriter
@@ -42,7 +44,7 @@ func (f *Frames) Write(frame []byte, last bool) error {
 		return f.ctx.Err()
 	}
 	if f.plan == nil {
-		return f.send(frame, last || f.index == 1 || f.pace > 0)
+		return f.send(frame, last || f.index == 1 || f.pace > 0 || f.Live)
 	}
 	return f.strike(frame, last)
 }

@@ -66,6 +66,9 @@ type Assumptions struct {
 	AuditStatus string
 	// FirstVersion is the version of a new character. Default: 1.
 	FirstVersion int
+	// VersionStaysBehind keeps the current version as it is when another one is made, which then answers only those who
+	// name it. Default: the new one becomes the current one.
+	VersionStaysBehind bool
 
 	// ImageDelay is how long a picture takes. Default: 2 s; negative is no time at all.
 	ImageDelay time.Duration

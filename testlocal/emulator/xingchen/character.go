@@ -18,6 +18,10 @@ type character struct {
 	Modified      int64   `json:"modified"`
 	PreConfigured bool    `json:"preConfigured,omitempty"`
 	Deleted       bool    `json:"deleted,omitempty"`
+	// Editions are the other versions; Version and Profile are those of the current one.
+	Editions map[int]edition `json:"editions,omitempty"`
+
+	current int // the current version, where this is a view of another; see at
 }
 
 // profile is what a caller wrote, field by field, as it was written.
@@ -221,8 +225,8 @@ func (s *Server) object(c *character, viewer string) map[string]any {
 	}
 	object["characterId"] = c.ID
 	object["version"] = c.Version
-	object["majorVersion"] = c.Version
-	object["versions"] = []int{c.Version}
+	object["majorVersion"] = c.major()
+	object["versions"] = c.versions()
 	object["gmtCreate"] = c.Created
 	object["gmtModified"] = c.Modified
 	object["isPreConfigured"] = c.PreConfigured

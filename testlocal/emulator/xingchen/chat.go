@@ -1,8 +1,7 @@
 package xingchen
 
 import (
-	"context"
-	"fmt"
+	"iter"
 	"strings"
 	"unicode/utf8"
 )
@@ -21,6 +20,7 @@ type exchange struct {
 	model    string
 	inspect  bool
 	reply    string
+	live     iter.Seq2[string, error] // in place of reply, while it is being made
 	finish   string
 	seed     uint64
 	started  int64
@@ -95,11 +95,13 @@ func (s *Server) begin(c *call, req *chatRequest) (*exchange, error) {
 	if err := s.prepare(e); err != nil {
 		return nil, err
 	}
-	reply, err := s.word(c.r.Context(), e.prompt)
+	if streamer, ok := s.cfg.Replier.(Streamer); ok && c.stream {
+		return e, s.wordLive(e, streamer)
+	}
+	reply, err := s.word(c, e.prompt)
 	if err != nil {
 		return nil, err
 	}
-	e.finish = "stop"
 	e.reply, e.finish = s.cutToLength(e, reply)
 	return e, nil
 }
@@ -126,14 +128,14 @@ func (s *Server) inspected(e *exchange) error {
 	return nil
 }
 
-func (s *Server) word(ctx context.Context, prompt Prompt) (string, error) {
+func (s *Server) word(c *call, prompt Prompt) (string, error) {
 	replier := s.cfg.Replier
 	if replier == nil {
 		replier = scriptReplier{}
 	}
-	text, err := replier.Reply(ctx, prompt)
+	text, err := replier.Reply(c.r.Context(), prompt)
 	if err != nil {
-		return "", fmt.Errorf("word the reply: %w", err)
+		return "", s.errWording(c, err)
 	}
 	return text, nil
 }
@@ -234,14 +236,7 @@ func (s *Server) settle(e *exchange, text string) {
 
 // cutToLength cuts a reply to the longest that is allowed and says why it ended.
 func (s *Server) cutToLength(e *exchange, reply string) (string, string) {
-	limit := s.cfg.Assume.MaxLength
-	if e.persona.maxLength > 0 {
-		limit = e.persona.maxLength
-	}
-	if e.req.Parameters.MaxLength != nil {
-		limit = *e.req.Parameters.MaxLength
-	}
-	count := 0
+	limit, count := s.limit(e), 0
 	for i, r := range reply {
 		if r == frameMark {
 			continue
@@ -252,6 +247,17 @@ func (s *Server) cutToLength(e *exchange, reply string) (string, string) {
 		count++
 	}
 	return reply, "stop"
+}
+
+// limit is the longest reply in characters; negative for none.
+func (s *Server) limit(e *exchange) int {
+	switch {
+	case e.req.Parameters.MaxLength != nil:
+		return *e.req.Parameters.MaxLength
+	case e.persona.maxLength > 0:
+		return e.persona.maxLength
+	}
+	return s.cfg.Assume.MaxLength
 }
 
 func turnsOf(messages []turn) []Turn {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -31,7 +32,7 @@ type Config struct {
 	PublicURL string
 	// DataDir keeps the state in a file of this folder; empty keeps it in memory.
 	DataDir string
-	// Replier words the replies of characters. Default: the script.
+	// Replier words the replies of characters; one that is a [Streamer] streams them. Default: the script.
 	Replier Replier
 }
 
@@ -39,6 +40,13 @@ type Config struct {
 // by many requests at a time.
 type Replier interface {
 	Reply(ctx context.Context, prompt Prompt) (string, error)
+}
+
+// Streamer is a Replier that can hand a reply on while it is being made. Stream yields its pieces; an error ends it, and
+// becomes the service's: throttling if the error has a method Throttled that returns true, else a failure of the system.
+type Streamer interface {
+	Replier
+	Stream(ctx context.Context, prompt Prompt) iter.Seq2[string, error]
 }
 
 // DefaultKeys are the keys of the two accounts that exist unless others are configured.

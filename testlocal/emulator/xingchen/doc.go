@@ -6,6 +6,6 @@
 //
 // It follows the vendor's HTTP pages on custom characters, platform characters, character management, histories and
 // picture polling. Where those are silent, a field of [Assumptions] says what it does instead. It checks keys, headers and
-// parameters as the service does and answers every error in JSON. It does not call a model, and it knows nothing of the
-// endpoints of versions, knowledge bases, memory extraction and workflows.
+// parameters as the service does and answers every error in JSON. It calls no model by itself, see [Replier], and knows
+// nothing of the endpoints of knowledge bases, documents and workflows.
 package xingchen

@@ -40,6 +40,7 @@ var (
 	errDuplicate  = row(401, "Data Duplicate", "aca.error.data.duplicate")
 	errPermission = row(403, "No Permission", "aca.error.no.permission")
 	errNotFound   = row(404, "Not Found", "aca.error.notfound")
+	errVersion    = row(411, "No Permission to manage character version", "aca.error.no.permission.mgmt.version")
 	errInspection = row(400, "DataInspectionFailed", "aca.error.data.inspection")
 )
 
@@ -72,6 +73,16 @@ func (s *Server) errThrottled() *refusal {
 		status: http.StatusTooManyRequests, code: http.StatusTooManyRequests, name: "Throttling",
 		message: "Throttling: too many requests", key: s.cfg.Assume.ThrottleKey,
 	}
+}
+
+// errWording is what becomes of a replier's error.
+func (s *Server) errWording(c *call, err error) error {
+	var busy interface{ Throttled() bool }
+	if errors.As(err, &busy) && busy.Throttled() {
+		c.w.Header().Set("Retry-After", "1")
+		return s.errThrottled()
+	}
+	return fmt.Errorf("word the reply: %w", err)
 }
 
 // planned is the refusal that a fault asks for.

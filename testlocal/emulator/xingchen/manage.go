@@ -46,13 +46,6 @@ type characterRef struct {
 	Version     *int   `json:"version"`
 }
 
-func (r characterRef) check(c *character) error {
-	if r.Version != nil && *r.Version != 0 && *r.Version != c.Version {
-		return errNotFound.naming("version %d of character %s", *r.Version, c.ID)
-	}
-	return nil
-}
-
 func (s *Server) updateCharacter(c *call) (any, error) {
 	var ref characterRef
 	if err := decode(c.body, &ref); err != nil {
@@ -67,19 +60,18 @@ func (s *Server) updateCharacter(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ref.check(found); err != nil {
+	view, err := found.at(ref.Version)
+	if err != nil {
 		return nil, err
 	}
-	written, k, err := s.readProfile(c.account, c.body, found.Profile)
+	written, k, err := s.readProfile(c.account, c.body, view.Profile)
 	if err != nil {
 		return nil, err
 	}
 	if s.taken(c.account, k.Name, found.ID) {
 		return nil, errDuplicate.naming("name %s", k.Name)
 	}
-	changed := *found
-	changed.Profile, changed.Modified = written, s.cfg.Now().UnixMilli()
-	s.state.characters[found.ID] = &changed
+	s.state.characters[found.ID] = found.with(view.Version, written, s.cfg.Now().UnixMilli())
 	s.state.dirty = true
 	return true, nil
 }
@@ -103,13 +95,15 @@ func (s *Server) characterDetails(c *call) (any, error) {
 	if found.Owner != c.account && !found.PreConfigured && !found.allows(isPublic) {
 		return nil, errPermission
 	}
-	if err := ref.check(found); err != nil {
+	view, err := found.at(ref.Version)
+	if err != nil {
 		return nil, err
 	}
-	return s.object(found, c.account), nil
+	return s.object(view, c.account), nil
 }
 
-// deleteCharacter deletes logically: histories stay readable. The id may stand in the body or in the query.
+// deleteCharacter deletes logically: histories stay readable. With a version that version alone is deleted, if there are
+// others. The id may stand in the body or in the query.
 func (s *Server) deleteCharacter(c *call) (any, error) {
 	query := c.r.URL.Query()
 	version, err := optionalInt("version", query.Get("version"))
@@ -131,12 +125,19 @@ func (s *Server) deleteCharacter(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ref.check(found); err != nil {
+	view, err := found.at(ref.Version)
+	if err != nil {
 		return nil, err
+	}
+	s.state.dirty = true
+	if ref.Version != nil && *ref.Version != 0 {
+		if rest := found.without(view.Version); rest != nil {
+			s.state.characters[found.ID] = rest
+			return true, nil
+		}
 	}
 	gone := *found
 	gone.Deleted, gone.Modified = true, s.cfg.Now().UnixMilli()
 	s.state.characters[found.ID] = &gone
-	s.state.dirty = true
 	return true, nil
 }

@@ -37,7 +37,7 @@ func (s *Server) persona(c *call, a *aca) (Persona, error) {
 	if err != nil {
 		return Persona{}, err
 	}
-	if err := (characterRef{Version: bot.Version}).check(found); err != nil {
+	if found, err = found.at(bot.Version); err != nil {
 		return Persona{}, err
 	}
 	k, err := found.Profile.known()

@@ -155,6 +155,9 @@ func greeting(p Prompt, question string) string {
 			if p.Persona.OpeningLine != "" && p.Variation == 0 {
 				return p.Persona.OpeningLine
 			}
+			if p.Persona.Name == "" {
+				return "你好呀。"
+			}
 			return "你好呀,我是" + p.Persona.Name + "。"
 		}
 	}
@@ -163,7 +166,7 @@ func greeting(p Prompt, question string) string {
 
 func introduction(p Prompt, question string) string {
 	for _, ask := range []string{"你叫什么", "你是谁", "你的名字", "尊姓大名", "who are you", "your name"} {
-		if !strings.Contains(strings.ToLower(question), ask) {
+		if !strings.Contains(strings.ToLower(question), ask) || p.Persona.Name == "" {
 			continue
 		}
 		if p.Persona.Introduction == "" || p.Persona.Introduction == p.Persona.Name {

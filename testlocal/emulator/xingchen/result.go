@@ -67,7 +67,7 @@ func (s *Server) whole(e *exchange) (any, error) {
 	for variation := 1; variation < count; variation++ {
 		prompt := e.prompt
 		prompt.Variation += variation
-		other, err := s.word(e.call.r.Context(), prompt)
+		other, err := s.word(e.call, prompt)
 		if err != nil {
 			return nil, err
 		}

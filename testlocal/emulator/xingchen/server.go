@@ -91,6 +91,7 @@ type call struct {
 	path      string
 	key       string
 	account   string
+	id        string // that ends the path, where the route has one
 	requestID string
 	stream    bool
 	body      []byte
@@ -125,7 +126,26 @@ func (s *Server) endpoints() map[string]endpoint {
 		"/v2/api/character/details":      {get, "aca-character-details", false, s.characterDetails},
 		"/v2/api/character/search":       {post, "aca-character-search", false, s.searchCharacters},
 		"/v2/api/character/delete":       {post, "aca-character-delete", false, s.deleteCharacter},
+
+		"/v2/api/character/createOrUpdateVersion": {post, "aca-character-version-mgmt", false, s.putVersion},
+		"/v2/api/character/versions/":             {get, "aca-character-versions", false, s.listVersions},
+		"/v2/api/character/newversion/recommend/": {get, "aca-character-version-recommend", false, s.recommendVersion},
+		"/v2/api/character/auto/desc":             {post, "aca-char-auto-desc", false, s.describe},
+		"/v2/api/extract/summary":                 {post, "aca-extract-memory-summary", false, s.summarise},
+		"/v2/api/extract/kv":                      {post, "aca-extract-memory-kv", false, s.extract},
+		"/v2/api/groupchat/nextSpeaker":           {post, "aca-groupchat-nextspeaker", false, s.nextSpeaker},
+		"/v2/api/chat/completions":                {post, "aca-chat-completions", false, s.complete},
 	}
+}
+
+// route finds the endpoint of a path, which may end in an id.
+func (s *Server) route(path string) (route endpoint, id string, known bool) {
+	if route, known = s.routes[path]; known && !strings.HasSuffix(path, "/") {
+		return route, "", true
+	}
+	at := strings.LastIndexByte(path, '/') + 1
+	route, known = s.routes[path[:at]]
+	return route, path[at:], known && path[at:] != ""
 }
 
 // ServeHTTP answers a request to a path below /v2/api/.
@@ -182,7 +202,8 @@ func (s *Server) readBody(c *call) error {
 }
 
 func (s *Server) dispatch(c *call) (any, error) {
-	route, known := s.routes[c.path]
+	route, id, known := s.route(c.path)
+	c.id = id
 	if !known {
 		return nil, errRoute.naming("no service for this path")
 	}

@@ -153,6 +153,10 @@ var services = map[string]string{
 	"/v2/api/chat/polling/image": "aca-polling-image", "/v2/api/character/create": "aca-character-create",
 	"/v2/api/character/update": "aca-character-update", "/v2/api/character/details": "aca-character-details",
 	"/v2/api/character/search": "aca-character-search", "/v2/api/character/delete": "aca-character-delete",
+	"/v2/api/character/createOrUpdateVersion": "aca-character-version-mgmt", "/v2/api/character/auto/desc": "aca-char-auto-desc",
+	"/v2/api/character/versions/": "aca-character-versions", "/v2/api/character/newversion/recommend/": "aca-character-version-recommend",
+	"/v2/api/extract/summary": "aca-extract-memory-summary", "/v2/api/extract/kv": "aca-extract-memory-kv",
+	"/v2/api/groupchat/nextSpeaker": "aca-groupchat-nextspeaker", "/v2/api/chat/completions": "aca-chat-completions",
 }
 
 // post sends a body to a path as the key's owner.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -49,19 +50,30 @@ func (s *Server) stream(e *exchange) error {
 	header.Set("Content-Type", s.cfg.Assume.StreamContentType)
 	header.Set("Cache-Control", "no-cache")
 	c.w.WriteHeader(http.StatusOK)
-	frames := fault.NewFrames(c.r.Context(), c.w, c.plan, s.cfg.Pace)
+	frames := s.frames(e)
 	defer frames.Close()
 	frames.ErrorFrame = s.errorFrame(c)
 
 	t := &teller{server: s, exchange: e, frames: frames, run: run, builder: s.newFrameBuilder(e)}
 	t.incremental = e.req.Parameters.incremental(s.cfg.Assume.IncrementalByDefault)
 	// What the connection does is no concern of the state: the answer is stored as far as it was told.
-	if err := t.tell(pieces(e.reply, e.seed)); err != nil && !errors.Is(err, fault.ErrEnded) {
+	if err := t.tell(e.pieces()); err != nil && !errors.Is(err, fault.ErrEnded) {
 		s.settle(e, t.told())
 		return errAnswered
 	}
 	s.settle(e, t.told())
 	return errAnswered
+}
+
+// frames paces what is in the script; a reply that is being made has a pace of its own.
+func (s *Server) frames(e *exchange) *fault.Frames {
+	pace := s.cfg.Pace
+	if e.live != nil {
+		pace = 0
+	}
+	frames := fault.NewFrames(e.call.r.Context(), e.call.w, e.call.plan, pace)
+	frames.Live = e.live != nil
+	return frames
 }
 
 func (s *Server) track(requestID string, run *running) {
@@ -93,6 +105,7 @@ type teller struct {
 	builder     *frameBuilder
 	incremental bool
 
+	index int             // of the piece at hand, from 1
 	text  strings.Builder // all that was told
 	shown *string         // what a stop says was shown
 }
@@ -104,28 +117,45 @@ func (t *teller) told() string {
 	return t.text.String()
 }
 
-func (t *teller) tell(parts []string) error {
-	for i, part := range parts {
+// tell sends a frame for each piece. Where the last piece closes the stream, each is held back until it is known not to be
+// the last.
+func (t *teller) tell(pieces iter.Seq2[string, error]) error {
+	holds := t.incremental && !t.server.cfg.Assume.EmptyClosingFrame
+	held := ""
+	for piece, err := range pieces {
+		if err != nil {
+			return errors.Join(t.show(held), t.frames.Write(t.server.errorFrame(t.exchange.call), true))
+		}
 		if stopped, shown := t.run.isStopped(); stopped {
 			t.shown = shown
-			return t.close("", "stop")
+			return errors.Join(t.show(held), t.close("", "stop"))
 		}
-		t.text.WriteString(part)
-		if t.incremental && i == len(parts)-1 && !t.server.cfg.Assume.EmptyClosingFrame {
-			return t.close(part, t.exchange.finish)
+		if holds {
+			held, piece = piece, held
 		}
-		content := part
-		if !t.incremental {
-			content = t.text.String()
-		}
-		if t.exchange.call.plan.Rewrites(i + 1) {
-			content = "换句话说," + content
-		}
-		if err := t.frames.Write(t.builder.frame(content), false); err != nil {
+		if err := t.show(piece); err != nil {
 			return err
 		}
 	}
-	return t.close("", t.exchange.finish)
+	t.text.WriteString(held)
+	return t.close(held, t.exchange.finish)
+}
+
+// show sends the frame of a piece; an empty one has none.
+func (t *teller) show(piece string) error {
+	if piece == "" {
+		return nil
+	}
+	t.index++
+	t.text.WriteString(piece)
+	content := piece
+	if !t.incremental {
+		content = t.text.String()
+	}
+	if t.exchange.call.plan.Rewrites(t.index) {
+		content = "换句话说," + content
+	}
+	return t.frames.Write(t.builder.frame(content), false)
 }
 
 // close stores the answer and sends the frame that ends the stream.

@@ -1,4 +1,4 @@
-package exportapi
+package intake
 
 import (
 	"context"
@@ -11,55 +11,55 @@ import (
 	"xinghe/shared/queue"
 )
 
-// claim makes an export's round the live one of its name, or refuses with 409. The claim of
+// Claim makes an export's round the live one of its name, or refuses with 409. The claim of
 // a round that has ended is taken over, and that of one that never came to be.
-func (a *API) claim(ctx context.Context, export jobs.Export) error {
-	claim := jobs.Live{ExportID: export.ID, Round: export.Round, Since: a.cfg.Now().UTC()}
+func (e *Exports) Claim(ctx context.Context, export jobs.Export) error {
+	claim := jobs.Live{ExportID: export.ID, Round: export.Round, Since: e.cfg.Now().UTC()}
 	for {
-		_, err := a.live.Create(ctx, export.Name, claim)
+		_, err := e.live.Create(ctx, export.Name, claim)
 		if !errors.Is(err, queue.ErrExists) {
-			return a.unclaimed(err)
+			return unclaimed(err)
 		}
-		held, err := a.live.Get(ctx, export.Name)
+		held, err := e.live.Get(ctx, export.Name)
 		if errors.Is(err, queue.ErrNotFound) {
 			continue // given back meanwhile
 		}
 		if err != nil {
-			return a.unclaimed(err)
+			return unclaimed(err)
 		}
-		holds, err := a.holds(ctx, held.Value)
+		holds, err := e.holds(ctx, held.Value)
 		if err != nil {
-			return a.unclaimed(err)
+			return unclaimed(err)
 		}
 		if holds {
 			return nameTaken(export.Name, held.Value.ExportID)
 		}
-		if _, err = a.live.Update(ctx, export.Name, claim, held.Revision); !errors.Is(err, queue.ErrConflict) {
-			return a.unclaimed(err)
+		if _, err = e.live.Update(ctx, export.Name, claim, held.Revision); !errors.Is(err, queue.ErrConflict) {
+			return unclaimed(err)
 		}
 	}
 }
 
-func (a *API) unclaimed(err error) error {
+func unclaimed(err error) error {
 	if err == nil {
 		return nil
 	}
-	return unaccepted(err)
+	return Unaccepted(err)
 }
 
 // holds reports whether a claim is in force: its round is under way, or about to be.
-func (a *API) holds(ctx context.Context, claim jobs.Live) (bool, error) {
+func (e *Exports) holds(ctx context.Context, claim jobs.Live) (bool, error) {
 	if claim.ExportID == "" {
 		return false, nil
 	}
-	entry, err := a.exports.Get(ctx, claim.ExportID)
+	entry, err := e.exports.Get(ctx, claim.ExportID)
 	if err != nil && !errors.Is(err, queue.ErrNotFound) {
 		return false, err
 	}
 	if export := entry.Value; err == nil && export.Round >= claim.Round {
 		return !export.State.Ended(), nil
 	}
-	return a.cfg.Now().Sub(claim.Since) < jobs.MaxClaim, nil
+	return e.cfg.Now().Sub(claim.Since) < jobs.MaxClaim, nil
 }
 
 func nameTaken(name, id string) error {
@@ -69,9 +69,9 @@ func nameTaken(name, id string) error {
 	}
 }
 
-// release gives the claim of an export's round back, if it is that round's.
-func (a *API) release(ctx context.Context, export jobs.Export) error {
-	_, err := a.live.Modify(ctx, export.Name, func(claim *jobs.Live) error {
+// Release gives the claim of an export's round back, if it is that round's.
+func (e *Exports) Release(ctx context.Context, export jobs.Export) error {
+	_, err := e.live.Modify(ctx, export.Name, func(claim *jobs.Live) error {
 		if claim.ExportID == export.ID && claim.Round == export.Round {
 			*claim = jobs.Live{}
 		}
