@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"xinghe/shared/userdata"
 	"xinghe/testlocal/emulator"
 	"xinghe/testlocal/emulator/xingchen"
+	"xinghe/testlocal/natstest"
 	"xinghe/testlocal/stack"
 )
 
@@ -131,13 +133,7 @@ func (h *household) live() (exports []jobs.Export) {
 		entry, err := store[jobs.RatingResult](h, jobs.BucketRatings).Get(h.t.Context(), "done."+ratings.ID+".0")
 		return err == nil && entry.Value.Ended()
 	})
-	for _, user := range []string{leaves, stays} {
-		key, _ := jobs.DirectoryKey(jobs.Bot(jobs.BotCharacter, painter), user)
-		h.until("the directory", func() bool {
-			_, err := store[jobs.DirectoryEntry](h, jobs.BucketDirectory).Get(h.t.Context(), key)
-			return err == nil
-		})
-	}
+	h.noted(leaves, stays)
 	for i, variant := range [][2]string{
 		{jobs.FormatJSONL, jobs.CompressionNone},
 		{jobs.FormatJSONL, jobs.CompressionGzip},
@@ -164,7 +160,38 @@ func (h *household) live() (exports []jobs.Export) {
 		}
 		exports = append(exports, h.exported(string(text), 0))
 	}
+	h.idle()
 	return exports
+}
+
+// noted waits until users stand in the directory.
+func (h *household) noted(users ...string) {
+	h.t.Helper()
+	for _, user := range users {
+		key, _ := jobs.DirectoryKey(jobs.Bot(jobs.BotCharacter, painter), user)
+		h.until("an entry of the directory", func() bool {
+			_, err := store[jobs.DirectoryEntry](h, jobs.BucketDirectory).Get(h.t.Context(), key)
+			return err == nil
+		})
+	}
+}
+
+// idle waits until no job waits or runs: what an export tells of its end comes after that.
+func (h *household) idle() {
+	h.t.Helper()
+	conn, err := queue.Connect(queue.ConnConfig{URL: h.NATSURL})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.until("an end of all jobs", func() bool {
+		stream, err := js.Stream(h.t.Context(), queue.StreamJobs)
+		return err == nil && stream.CachedInfo().State.Msgs == 0
+	})
 }
 
 // bury puts a job of the user's that nobody can do among the dead letters.
@@ -415,6 +442,7 @@ func TestErasedUserStaysOutOfAResumedExport(t *testing.T) {
 	h := startHousehold(t)
 	h.say(leaves, leavesText)
 	h.say(stays, staysText)
+	h.noted(leaves, stays)
 	spec, err := json.Marshal(jobs.ExportSpec{
 		Name: "partial", Characters: jobs.Names{painter, "c0000000000000000000000000000000"}, Users: jobs.Names{leaves, stays},
 		From: time.Now().Add(-time.Hour), To: time.Now().Add(time.Hour),
@@ -423,6 +451,7 @@ func TestErasedUserStaysOutOfAResumedExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := h.exported(string(spec), exitPartial)
+	h.idle()
 	if got, report := h.keep("erase", leaves, "--yes"); got.code != 0 || len(report.Left) != 0 {
 		t.Fatalf("%+v", got)
 	}
@@ -436,5 +465,44 @@ func TestErasedUserStaysOutOfAResumedExport(t *testing.T) {
 	}
 	if left := h.messages(needles(leaves, leavesText)...); len(left) != 0 {
 		t.Errorf("messages are left: %q", left)
+	}
+}
+
+func TestEraseWaitsForJobsUnderWay(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Listen(t, "user", "canary")
+	h := &household{system: &system{t: t}, vars: map[string]string{
+		"NATS_URL": strings.Replace(srv.URL(), "nats://", "nats://user:canary@", 1), "XINGHE_SINK": "folder:" + t.TempDir(),
+	}}
+	var err error
+	if h.queue, err = queue.Open(queue.ConnConfig{URL: h.vars["NATS_URL"]}, queue.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.queue.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := h.queue.Ensure(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.queue.Publish(ctx, queue.Job{Subject: jobs.SubjectImage + "m", Data: []byte(`{"messageId":"m","userId":"u"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := h.keep("erase", "u", "--yes")
+	if got.code != exitFailed || !strings.Contains(got.stderr, "nothing was erased: jobs of the user are under way: job xinghe.jobs.image.m; wait") {
+		t.Errorf("%+v", got)
+	}
+	worker, stop := context.WithCancel(ctx)
+	var working sync.WaitGroup
+	defer working.Wait()
+	defer stop()
+	working.Go(func() {
+		if err := h.queue.Consume(worker, queue.ConsumerConfig{Name: "image", Subjects: []string{jobs.SubjectImage + "*"}}, func(context.Context, *queue.Delivery) error {
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+	if got, report := h.keep("erase", "u", "--yes", "--wait", "1m"); got.code != exitDone || len(report.Busy) != 0 {
+		t.Errorf("%+v", got)
 	}
 }

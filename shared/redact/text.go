@@ -38,8 +38,8 @@ func folded(c rune) rune {
 	switch {
 	case c < 0x80:
 		return c
-	case c >= '!' && c <= '~':
-		return c - '!' + '!'
+	case c >= 0xff01 && c <= 0xff5e: // full-width
+		return c - 0xff01 + '!'
 	case c >= 0x2010 && c <= 0x2015, c == 0x2212, c == 0xfe63, c == 'ー': // dashes
 		return '-'
 	case c == 0xa0, c >= 0x2000 && c <= 0x200d, c == 0x202f, c == 0x2060, c == 0x3000, c == 0xfeff: // spaces, some without a width
@@ -62,7 +62,7 @@ func (t *text) span(start, end int) span {
 }
 
 // email is an address as people write it; its dots may be those of Chinese sentences.
-var email = regexp.MustCompile(`[0-9A-Za-z._%+-]*[0-9A-Za-z_%+-]@(?:[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?[.。。])+[A-Za-z]{2,}`)
+var email = regexp.MustCompile(`[0-9A-Za-z._%+-]*[0-9A-Za-z_%+-]@(?:[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?[.。\x{FF61}])+[A-Za-z]{2,}`)
 
 func emails(t *text) ([]span, error) {
 	if !strings.Contains(t.folded, "@") {

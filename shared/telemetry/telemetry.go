@@ -19,9 +19,12 @@
 //	xinghe_stream_messages{stream}, _bytes       what the streams of jobs, events and dead letters hold
 //	xinghe_consumer_waiting{stream,consumer}     what a consumer has not been given yet
 //	xinghe_consumer_unacknowledged{…}            what it was given and has not done, retries included
+//	xinghe_usage_requests{key,bot}, _failures,   what was used since the beginning of the day (UTC), told by whoever
+//	_input_tokens, _output_tokens,               runs the usage worker; the 200 pairs with the most requests by name
+//	_throttled_seconds
 //
-// and what the Prometheus client tells of the process. No label holds what a caller could
-// choose: users, messages and keys stand in logs and events.
+// and what the Prometheus client tells of the process. Usage aside, whose bots callers name,
+// no label holds what a caller could choose: users and messages stand in logs and events.
 //
 // # Traces
 //

@@ -12,8 +12,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"xinghe/shared/budget"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
+	"xinghe/shared/schedule"
+	"xinghe/shared/usage"
 )
 
 const (
@@ -24,6 +27,11 @@ const (
 	fillerSize = 512 << 10
 	blockSize  = 9 << 20
 )
+
+// impersonal are buckets that nothing of a user is ever written to, and that others watch.
+var impersonal = []string{
+	budget.Bucket, jobs.BucketLive, jobs.BucketMarks, jobs.BucketWebhooks, jobs.BucketDeliveries, schedule.Bucket, usage.Bucket,
+}
 
 func (m message) filler() bool { return strings.HasSuffix(m.subject, "."+fillerKey) }
 
@@ -39,6 +47,8 @@ func (f *finder) overwrite(ctx context.Context) (notes []string, err error) {
 	for _, name := range slices.Sorted(maps.Keys(f.streams)) {
 		prefix := subjectKV + strings.TrimPrefix(name, bucketStream) + "."
 		switch {
+		case slices.Contains(impersonal, strings.TrimPrefix(name, bucketStream)):
+			continue
 		case name == queue.StreamDead:
 			prefix = queue.PrefixDead
 		case name == queue.StreamJobs:

@@ -268,3 +268,48 @@ func TestModelSpeaksForRobots(t *testing.T) {
 		t.Errorf("%+v", question)
 	}
 }
+
+func TestModelCompletes(t *testing.T) {
+	t.Parallel()
+	route, ok := xingchen.RouteFor(http.MethodPost, "/v2/api/chat/completions")
+	if !ok {
+		t.Fatal("there is no such route")
+	}
+	for name, tc := range map[string]struct {
+		mind   *mind
+		extra  string
+		want   string
+		failed bool
+	}{
+		"Streamed": {mind: &mind{pieces: []string{"你", "好"}}, want: "你好"},
+		"Stopped":  {mind: &mind{pieces: []string{"你", "好呀"}}, extra: `,"stop":"呀"`, want: "你好"},
+		"Cut":      {mind: &mind{pieces: []string{"你"}, breaks: true}, want: "你", failed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, _ := minded(t, tc.mind, emulator.Assumptions{})
+			body := `{"stream":true,"messages":[{"role":"user","content":"你好"}]` + tc.extra + `}`
+			stream, err := client.Open(t.Context(), xingchen.Call{Route: route, Body: []byte(body)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = stream.Close() }()
+			text := ""
+			for event, failed := range upstream.All(stream) {
+				if err = failed; err != nil || string(event.Data) == "[DONE]" {
+					continue
+				}
+				var chunk struct {
+					Choices []struct{ Delta struct{ Content string } }
+				}
+				if err := json.Unmarshal(event.Data, &chunk); err != nil {
+					t.Fatalf("%s: %v", event.Data, err)
+				}
+				text += chunk.Choices[0].Delta.Content
+			}
+			if text != tc.want || (err != nil) != tc.failed {
+				t.Errorf("%q %v", text, err)
+			}
+		})
+	}
+}

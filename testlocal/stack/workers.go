@@ -9,6 +9,7 @@ import (
 	"xinghe/shared/env"
 	"xinghe/shared/intake"
 	"xinghe/shared/sink/chain"
+	counts "xinghe/shared/usage"
 	"xinghe/shared/xingchen"
 	"xinghe/workers/delivery"
 	"xinghe/workers/directory"
@@ -64,7 +65,14 @@ func (s *Stack) startWorkers(ctx context.Context, cfg Config) error {
 		func() (worker, error) {
 			return schedule.New(schedule.Config{Queue: s.queue, Exports: exports})
 		},
-		func() (worker, error) { return usage.New(usage.Config{Queue: s.queue}) },
+		func() (worker, error) {
+			counts, err := counts.Open(s.queue)
+			if err != nil {
+				return nil, err
+			}
+			s.telemetry.WatchUsage(counts)
+			return usage.New(usage.Config{Queue: s.queue})
+		},
 	} {
 		w, err := build()
 		if err != nil {

@@ -233,6 +233,38 @@ func TestDialogues(t *testing.T) {
 	}
 }
 
+// TestDialogueThatGrowsIsReadAgain holds that no half of a dialogue stays where upstream shows
+// its last messages late.
+func TestDialogueThatGrowsIsReadAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	from, to := spoken(b.upstream)
+	asked := 0
+	b.upstream.trouble = func(_ int, q xingchen.HistoryQuery, page *xingchen.Page[xingchen.HistoryMessage]) error {
+		if q.Where.SessionID != "plain" || asked == 2 {
+			return nil
+		}
+		asked++ // it is said twice, and yet not so
+		page.Total, page.List = 4, b.upstream.rows["c/u"][7:8]
+		return nil
+	}
+	b.work(func(c *export.Config) { c.PartBytes = 1 })
+	spec := spec([]string{"c"}, []string{"u"})
+	spec.From, spec.To, spec.Format = from, to, jobs.FormatOpenAI
+	e := b.end(b.startSpec("exp_GROWS", spec).ID)
+	if e.State != jobs.StateDone {
+		t.Fatalf("%s: %v", e.State, *e.Error)
+	}
+	manifest, rows := b.files(e)
+	var ids []string
+	for _, row := range rows {
+		ids = append(ids, row.MessageID)
+	}
+	if want := "m004 m005 m006 m007 m008 m010 m011 m009 m013 m018 m020"; strings.Join(ids, " ") != want || len(manifest.Parts) != 3 || asked != 2 {
+		t.Errorf("%v in %d parts, want %s", ids, len(manifest.Parts), want)
+	}
+}
+
 // rooms shows a history as if it was of many sessions, some side by side. What is asked of a
 // session is answered from memory, and wrongly now and then.
 type rooms struct {
