@@ -111,8 +111,19 @@ func (h *household) say(user, text string) string {
 	return answer.Data.Context.MessageID
 }
 
+// variants are the formats and compressions of exports.
+var variants = [][2]string{
+	{jobs.FormatJSONL, jobs.CompressionNone},
+	{jobs.FormatJSONL, jobs.CompressionGzip},
+	{jobs.FormatCSV, jobs.CompressionNone},
+	{jobs.FormatCSV, jobs.CompressionZstd},
+	{jobs.FormatParquet, ""},
+	{jobs.FormatShareGPT, jobs.CompressionNone},
+	{jobs.FormatOpenAI, jobs.CompressionGzip},
+}
+
 // live makes all sorts of things be held of both users.
-func (h *household) live() (exports []jobs.Export) {
+func (h *household) live(variants [][2]string) (exports []jobs.Export) {
 	h.t.Helper()
 	var rows []any
 	for user, text := range map[string]string{leaves: leavesText, stays: staysText} {
@@ -134,15 +145,7 @@ func (h *household) live() (exports []jobs.Export) {
 		return err == nil && entry.Value.Ended()
 	})
 	h.noted(leaves, stays)
-	for i, variant := range [][2]string{
-		{jobs.FormatJSONL, jobs.CompressionNone},
-		{jobs.FormatJSONL, jobs.CompressionGzip},
-		{jobs.FormatCSV, jobs.CompressionNone},
-		{jobs.FormatCSV, jobs.CompressionZstd},
-		{jobs.FormatParquet, ""},
-		{jobs.FormatShareGPT, jobs.CompressionNone},
-		{jobs.FormatOpenAI, jobs.CompressionGzip},
-	} {
+	for i, variant := range variants {
 		spec := jobs.ExportSpec{
 			Name: fmt.Sprint("e", i), Characters: jobs.Names{painter}, Users: jobs.Names{leaves, stays}, Format: variant[0], Compression: variant[1],
 			From: time.Now().Add(-time.Hour), Watermark: &jobs.Watermark{Name: "daily", Lookback: jobs.Duration(time.Hour), Lag: jobs.Duration(time.Millisecond)},
@@ -307,7 +310,7 @@ func needles(user, text string) []string {
 func TestUserIsErasedWithoutATrace(t *testing.T) {
 	t.Parallel()
 	h := startHousehold(t)
-	exports := h.live()
+	exports := h.live(variants)
 	gone, kept := needles(leaves, leavesText), needles(stays, staysText)
 	if held := h.messages(gone...); len(held) < 10 {
 		t.Fatalf("too little is held to prove anything: %q", held)
@@ -355,7 +358,7 @@ func TestUserIsErasedWithoutATrace(t *testing.T) {
 func TestUserIsHandedOut(t *testing.T) {
 	t.Parallel()
 	h := startHousehold(t)
-	h.live()
+	h.live(variants[:2])
 	out := filepath.Join(t.TempDir(), "copy")
 	got, report := h.keep("export", leaves, "--out", out)
 	if got.code != 0 || len(report.Found) < 10 {

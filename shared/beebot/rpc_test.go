@@ -280,16 +280,12 @@ func TestRPCAnswersThatCannotBeUsed(t *testing.T) {
 func TestRPCUpstreamDown(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, func(cfg *beebot.Config) { cfg.Endpoint = "http://127.0.0.1:1" })
-	start := time.Now()
 	for range 2 {
 		_, err := client.Stream(t.Context(), question())
 		network, ok := errors.AsType[*upstream.NetworkError](err)
 		if !ok || network.Timeout() || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("got %v, want a NetworkError that is no time-out", err)
 		}
-	}
-	if waited := time.Since(start); waited > 2*time.Second {
-		t.Errorf("took %v", waited)
 	}
 }
 
@@ -332,10 +328,9 @@ func TestRPCGivesUpWithTheCaller(t *testing.T) {
 	}})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	start := time.Now()
 	_, err := client.Chat(ctx, beebot.ChatRequest{InstanceID: "i", Utterance: "u"})
-	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 2*time.Second {
-		t.Errorf("after %v: got %v, want the context's error", time.Since(start), err)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want the context's error", err)
 	}
 	waitFor(t, "upstream to see the disconnect", gone)
 }

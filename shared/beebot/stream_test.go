@@ -179,10 +179,9 @@ func TestStreamCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.AfterFunc(10*time.Millisecond, cancel)
-	start := time.Now()
 	_, err = stream.Next()
-	if !errors.Is(err, context.Canceled) || errors.Is(err, upstream.ErrTruncated) || time.Since(start) > 2*time.Second {
-		t.Errorf("after %v: %v, want context.Canceled", time.Since(start), err)
+	if !errors.Is(err, context.Canceled) || errors.Is(err, upstream.ErrTruncated) {
+		t.Errorf("%v, want context.Canceled", err)
 	}
 	if _, again := stream.Next(); !errors.Is(again, err) {
 		t.Errorf("then %v, want the same again", again)

@@ -113,10 +113,10 @@ func (c *consumption) do(ctx, handling context.Context, d *Delivery) {
 	}
 	if d.delivered > 1 && c.held.twin(d) {
 		// The connection was away for longer than the ack wait, and the handler did not notice.
-		zerolog.Ctx(ctx).Warn().EmbedObject(d).Msg("job delivered again while it runs here, left to the first handler")
 		if err := c.q.note(ctx, d, func(past *attempts) { past.Uncounted++ }); err != nil {
 			c.warn(ctx, d, err).Msg("cannot note that a delivery was no attempt")
 		}
+		zerolog.Ctx(ctx).Warn().EmbedObject(d).Msg("job delivered again while it runs here, left to the first handler")
 		return
 	}
 	select {

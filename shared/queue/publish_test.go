@@ -117,13 +117,9 @@ func TestPublishWhileServerIsDown(t *testing.T) {
 	b.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	began := time.Now()
 	err := q.Publish(ctx, Job{Subject: "xinghe.jobs.a", ID: "failed"})
 	if !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Publish: %v", err)
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("it took %s", took)
 	}
 	b.Start()
 	publish(t, q, Job{Subject: "xinghe.jobs.a", ID: "later"})

@@ -144,11 +144,10 @@ func TestOpenWithoutServer(t *testing.T) {
 	defer q.Close()
 	for range 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		began := time.Now()
 		err := q.PublishEvent(ctx, "xinghe.events.a", "1", nil)
 		cancel()
-		if !errors.Is(err, ErrUnavailable) || time.Since(began) > time.Second {
-			t.Errorf("PublishEvent: %v after %s", err, time.Since(began))
+		if !errors.Is(err, ErrUnavailable) {
+			t.Errorf("PublishEvent: %v", err)
 		}
 		if text := fmt.Sprint(err, log); strings.Contains(text, "canary") {
 			t.Errorf("password told: %s", text)

@@ -157,6 +157,7 @@ func TestManifestThatIsNone(t *testing.T) {
 // Whatever can be read is written so that the same can be read again.
 func FuzzScan(f *testing.F) {
 	f.Add([]byte(original))
+	f.Add([]byte("{}"))
 	f.Add([]byte(`{"parts":null,"failed":[],"x":[1,{"y":2}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		type entry struct {

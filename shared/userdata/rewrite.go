@@ -133,7 +133,9 @@ type manifestWriter struct {
 }
 
 func newManifestWriter(out io.Writer) *manifestWriter {
-	return &manifestWriter{out: bufio.NewWriter(out), before: "{\n", within: -1}
+	w := &manifestWriter{out: bufio.NewWriter(out), before: "\n", within: -1}
+	_ = w.out.WriteByte('{') // a bufio.Writer keeps its error
+	return w
 }
 
 // field writes a field, or begins that of a list.
@@ -160,7 +162,7 @@ func (w *manifestWriter) element(value json.RawMessage) error {
 
 func (w *manifestWriter) close() {
 	if w.within >= 0 {
-		_, _ = w.out.WriteString("]") // a bufio.Writer keeps its error
+		_, _ = w.out.WriteString("]")
 		w.within = -1
 	}
 }

@@ -453,7 +453,7 @@ func (b *bundle) told(e jobs.Export, kind string) {
 		defer cancel()
 		return json.Unmarshal(d.Data, &event)
 	})
-	if err != nil || event.Type != kind || event.Subject != e.ID {
+	if err != nil || event.Type != kind || event.Subject != e.ID || bytes.Contains(event.Data, []byte("regexp")) {
 		b.Errorf("event %+v, %v", event, err)
 	}
 }

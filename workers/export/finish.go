@@ -157,6 +157,7 @@ func (r *run) announce(ctx context.Context) error {
 	if e.State == jobs.StateCancelled && e.Progress.Rows > 0 {
 		kind = jobs.EventExportPartial
 	}
+	e.Spec.Redact = e.Spec.Redact.WithoutPatterns() // events travel
 	id := fmt.Sprintf("%s.%d.%s", e.ID, e.Round, e.State)
 	event, err := jobs.NewEvent(kind, id, "/xinghe/export", e.ID, r.w.cfg.Now(), e)
 	if err != nil {

@@ -68,7 +68,7 @@ func TestRedactedAndPartitionedExport(t *testing.T) {
 	spec := s.spec("redacted")
 	spec.Redact, spec.Compression = redaction(), jobs.CompressionZstd
 	spec.Partition = &jobs.Partition{By: []string{jobs.PartitionCharacter, jobs.PartitionDay}, TimeZone: "Asia/Shanghai"}
-	manifest, rows := takenOver(t, s, altered{s.Client, confided}, spec, 40)
+	manifest, rows := takenOver(t, s, altered{s.Client, confided}, spec, 50)
 	same(t, want, rows)
 	ordered(t, rows)
 	sum := map[string]int64{}
@@ -150,6 +150,7 @@ func TestWhatCannotBeRedactedStopsTheExport(t *testing.T) {
 	if e.State != jobs.StateFailed || e.Error == nil || !strings.Contains(*e.Error, "message "+long+": redact: a text of 1120000 bytes") {
 		t.Fatalf("%s: %v", e.State, e.Error)
 	}
+	b.told(e, "xinghe.export.failed")
 	manifest, rows := b.files(e)
 	for _, row := range rows {
 		if !strings.HasPrefix(row.Content, "[") || row.MessageID == long {

@@ -13,9 +13,11 @@ import (
 
 const (
 	// maxDialogue is how much text a dialogue may have, in bytes, and maxMessages how many
-	// messages: it is held in memory until its last one has come.
+	// messages: it is held in memory until its last one has come. maxHeld is how much text
+	// all may have that are held.
 	maxDialogue = 1 << 20
 	maxMessages = 10_000
+	maxHeld     = 8 << 20
 	// sessionTries is how often upstream is asked for what it must say twice.
 	sessionTries = 8
 )
@@ -31,20 +33,32 @@ type session struct {
 	total int64 // messages that it has, within the window or not
 	ends  int64 // gmtCreate of the last one
 	bytes int
+	long  bool
 }
 
-func (s *session) add(row jobs.Row) {
-	s.seen++
-	if s.bytes += len(row.Content); s.bytes > maxDialogue {
-		s.rows = nil
+// add takes in a message of a session that is open.
+func (s *sessions) add(d *session, row jobs.Row) {
+	d.seen++
+	d.bytes += len(row.Content)
+	s.held += len(row.Content)
+	if d.long = d.long || d.bytes > maxDialogue || s.held > maxHeld; d.long {
+		s.held -= d.bytes
+		d.rows, d.bytes = nil, 0
 		return
 	}
-	s.rows = append(s.rows, row)
+	d.rows = append(d.rows, row)
+}
+
+// close forgets a session.
+func (s *sessions) close(id string) {
+	s.held -= s.open[id].bytes
+	delete(s.open, id)
 }
 
 // sessions gathers the messages of a window to whole dialogues.
 type sessions struct {
 	open map[string]*session
+	held int               // bytes of text
 	left map[string]string // why sessions are left out that need not be gathered to know it
 	// safe is the last position at which no session was open, and written how many dialogues
 	// had been written there.
@@ -89,11 +103,11 @@ func (r *reader) gather(ctx context.Context, row jobs.Row, before position) erro
 		}
 		s.open[row.SessionID] = d
 	}
-	d.add(row)
+	s.add(d, row)
 	if d.seen < d.total {
 		return nil
 	}
-	delete(s.open, row.SessionID)
+	s.close(row.SessionID)
 	return r.finish(ctx, d)
 }
 
@@ -133,7 +147,7 @@ func (r *reader) expire(ctx context.Context, now int64) error {
 				return fmt.Errorf("%w: %s", errTorn, id)
 			}
 		}
-		delete(r.sessions.open, id)
+		r.sessions.close(id)
 		r.leave(jobs.LeftCut, d.seen)
 	}
 	return nil
@@ -141,7 +155,7 @@ func (r *reader) expire(ctx context.Context, now int64) error {
 
 // finish writes the dialogue that a session is, if there is one.
 func (r *reader) finish(ctx context.Context, s *session) error {
-	if s.bytes > maxDialogue {
+	if s.long {
 		r.leave(jobs.LeftLong, s.seen)
 		return nil
 	}
