@@ -72,6 +72,8 @@ func contentType(name string) string {
 		return "text/csv; charset=utf-8"
 	case ".json":
 		return "application/json"
+	case ".parquet":
+		return "application/vnd.apache.parquet"
 	case ".gz":
 		return "application/gzip"
 	case ".zst":
