@@ -18,7 +18,7 @@ type StreamState struct {
 	Replicas int
 	// Messages and Bytes that it holds.
 	Messages, Bytes uint64
-	// Consumers of the stream, in no order.
+	// Consumers of the stream that are durable, in no order.
 	Consumers []ConsumerState
 }
 
@@ -66,6 +66,9 @@ func inspect(ctx context.Context, js jetstream.JetStream, name string) (StreamSt
 	state.Replicas, state.Messages, state.Bytes = info.Config.Replicas, info.State.Msgs, info.State.Bytes
 	list := stream.ListConsumers(ctx)
 	for consumer := range list.Info() {
+		if consumer.Config.Durable == "" {
+			continue // of somebody who reads along: it is gone when they are
+		}
 		state.Consumers = append(state.Consumers, ConsumerState{
 			Name: consumer.Name, Waiting: consumer.NumPending, Running: uint64(max(consumer.NumAckPending, 0)),
 			Redelivered: uint64(max(consumer.NumRedelivered, 0)),
