@@ -15,9 +15,10 @@ import (
 	"go.uber.org/goleak"
 
 	"xinghe/shared/sign"
+	"xinghe/testlocal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 func canaryKey() sign.Secret { return sign.NewSecret("canary-key") }
 

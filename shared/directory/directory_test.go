@@ -18,7 +18,7 @@ import (
 	"xinghe/testlocal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 var noon = time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
 

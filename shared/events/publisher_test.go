@@ -18,9 +18,10 @@ import (
 
 	"xinghe/shared/events"
 	"xinghe/shared/jobs"
+	"xinghe/testlocal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // store is a queue that keeps what it gets, each after the delay, if the context allows.
 type store struct {

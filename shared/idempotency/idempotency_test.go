@@ -24,7 +24,7 @@ import (
 	"xinghe/testlocal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 const patience = 20 * time.Second
 

@@ -18,7 +18,7 @@ import (
 	"xinghe/testlocal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 const (
 	spec   = `{"name":"nightly","characters":"my","users":"directory","from":"2024-05-01T00:00:00Z","watermark":{"name":"nightly"}}`

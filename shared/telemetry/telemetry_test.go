@@ -24,7 +24,7 @@ import (
 	"xinghe/testlocal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 const (
 	traceID = "0af7651916cd43dd8448eb211c80319c"

@@ -21,7 +21,7 @@ import (
 	"xinghe/testlocal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // house holds data of the users u and v.
 type house struct {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"xinghe/testlocal/natstest"
 )
 
 // patience is how long something may take that will come for sure.
@@ -22,10 +24,10 @@ func TestMain(m *testing.M) {
 		_, _ = fmt.Fprintln(os.Stderr, "broker:", serveBroker(text))
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(m, append(natstest.Leaks(), goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(programs)
 		os.Exit(code)
-	}))
+	}))...)
 }
 
 func getenv(name string) string {

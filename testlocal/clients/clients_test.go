@@ -21,10 +21,11 @@ import (
 	"go.uber.org/goleak"
 
 	"xinghe/testlocal/emulator"
+	"xinghe/testlocal/natstest"
 	"xinghe/testlocal/stack"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // atLeast is the oldest Node that the clients run on.
 const atLeast = 20

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"xinghe/testlocal/natstest"
 )
 
 // patience is how long something may take that will come for sure.
@@ -24,10 +26,10 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "12"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(m, append(natstest.Leaks(), goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(folder)
 		os.Exit(code)
-	}))
+	}))...)
 }
 
 // folder holds what was built; empty if nothing was.

@@ -17,10 +17,11 @@ import (
 	"xinghe/functions/chat/chatapi"
 	"xinghe/shared/jobs"
 	"xinghe/testlocal/emulator"
+	"xinghe/testlocal/natstest"
 	"xinghe/testlocal/stack"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // buffer is a log that many goroutines write.
 type buffer struct {

@@ -26,7 +26,7 @@ import (
 	"xinghe/workers/delivery"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // patience is how long a test waits for what must come.
 const patience = 60 * time.Second

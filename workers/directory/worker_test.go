@@ -24,7 +24,7 @@ import (
 	"xinghe/workers/directory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 const (
 	bot      = "character:c39797a35ad243f1a85baaa6e1ec37e0"

@@ -34,7 +34,7 @@ import (
 	"xinghe/workers/export"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 var day = time.Date(2024, 5, 1, 0, 0, 0, 0, time.UTC)
 

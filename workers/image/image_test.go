@@ -37,7 +37,7 @@ import (
 	worker "xinghe/workers/image"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // patience is how long a test waits for what must come.
 const patience = 100 * time.Second

@@ -23,6 +23,7 @@ import (
 	"xinghe/shared/sign"
 	"xinghe/shared/xingchen"
 	"xinghe/testlocal/emulator"
+	"xinghe/testlocal/natstest"
 	"xinghe/workers/rating"
 )
 
@@ -167,7 +168,7 @@ func TestMain(m *testing.M) {
 		_, _ = fmt.Fprintln(os.Stderr, "rating worker:", err)
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, natstest.Leaks()...)
 }
 
 func getenv(name string) string {

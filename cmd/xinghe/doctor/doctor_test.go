@@ -17,10 +17,11 @@ import (
 
 	"xinghe/cmd/xinghe/doctor"
 	"xinghe/testlocal/emulator"
+	"xinghe/testlocal/natstest"
 	"xinghe/testlocal/stack"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // healthy starts a deployment and returns the variables that fit it.
 func healthy(t *testing.T) map[string]string {

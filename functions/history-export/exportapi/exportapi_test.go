@@ -27,7 +27,7 @@ import (
 	"xinghe/testlocal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 const spec = `{"name":"nightly","characters":["c1"],"users":["u1","u2"],"from":"2024-05-01T00:00:00Z","to":"2024-05-02T00:00:00Z"}`
 

@@ -29,7 +29,7 @@ import (
 	"xinghe/testlocal/natstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, natstest.Leaks()...) }
 
 // The secrets of the tests' sources.
 const (
