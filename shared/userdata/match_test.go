@@ -69,7 +69,7 @@ func FuzzScrubText(f *testing.F) {
 	f.Add("\xff\xfe", "\xfe")
 	f.Fuzz(func(t *testing.T, text, id string) {
 		if id == "" || strings.ContainsAny(id, "()") || strings.Contains(Erased, id) {
-			t.Skip()
+			return // what cannot be an id, or is in the mark itself
 		}
 		m := newMatcher(User{ID: id})
 		clean := m.scrubText(text)

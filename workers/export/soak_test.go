@@ -77,10 +77,27 @@ func TestSoakMemoryOfParquet(t *testing.T) {
 	}
 }
 
+// TestShortMemory is both in small, for every run of the tests.
+func TestShortMemory(t *testing.T) {
+	for format, most := range map[string]int{jobs.FormatJSONL: 100 << 10, jobs.FormatParquet: 250 << 10} {
+		t.Run(format, func(t *testing.T) {
+			if kB := resident(t, sink.KindFolder, format, 20_000, 1); kB > most {
+				t.Errorf("%d kB are more than %d", kB, most)
+			}
+		})
+	}
+}
+
+// status is where Linux says what a process has used.
+const status = "/proc/self/status"
+
 // resident exports so many rows, so often, in a process of its own, which collects garbage
 // as often as the workers' program does, and returns the most memory that it had, in kB.
 func resident(t *testing.T, kind, format string, rows, exports int) (kB int) {
 	t.Helper()
+	if _, err := os.Stat(status); err != nil {
+		t.Skipf("memory cannot be read here: %v", err)
+	}
 	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
 	if err != nil {
 		t.Fatal(err)
@@ -112,15 +129,18 @@ func resident(t *testing.T, kind, format string, rows, exports int) (kB int) {
 			}
 		}
 	}
+	if kB == 0 {
+		t.Fatalf("the process does not say what it has used:\n%s", out)
+	}
 	t.Logf("%s, %s: %d × %d rows in %s, %.1f MB", kind, format, exports, rows, time.Since(started).Round(time.Millisecond), float64(kB)/1024)
 	return kB
 }
 
-// TestSoakWorker is the process of TestSoakMemory.
+// TestSoakWorker is the process of the tests of memory.
 func TestSoakWorker(t *testing.T) {
 	rows, err := strconv.Atoi(getenv("XINGHE_SOAK_ROWS"))
 	if err != nil {
-		t.Skip("only run by TestSoakMemory")
+		t.Skip("only run by the tests of memory, in a process of its own")
 	}
 	const users = 4
 	q, err := queue.Open(queue.ConnConfig{URL: getenv("NATS_URL")}, queue.Config{})
@@ -163,9 +183,9 @@ func TestSoakWorker(t *testing.T) {
 // peak is the most memory that this process had, in kB.
 func peak(t *testing.T) string {
 	t.Helper()
-	file, err := os.Open("/proc/self/status")
+	file, err := os.Open(status)
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
 	for scanner := bufio.NewScanner(file); scanner.Scan(); {
