@@ -59,8 +59,9 @@ func assemble(b base) ([]worker, error) {
 		for name := range kinds {
 			names = append(names, name)
 		}
-		slices.Sort(names)
 	}
+	slices.Sort(names)
+	names = slices.Compact(names)
 	var workers []worker
 	var faults []error
 	for _, name := range names {

@@ -98,7 +98,14 @@ func OpenAIBody(requestID string, refusal *Error) any {
 	return map[string]object{"error": {refusal.message(), kind, param, refusal.Code, requestID}}
 }
 
+// ofSuccess are headers that a handler may have set before it failed, and that say nothing true
+// of a refusal.
+var ofSuccess = []string{"Content-Length", "Content-Disposition", "Cache-Control", "Etag", "Last-Modified"}
+
 func write(w http.ResponseWriter, refusal *Error, contentType string, body any) {
+	for _, name := range ofSuccess {
+		w.Header().Del(name)
+	}
 	if refusal.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(refusal.RetryAfter.Seconds()))))
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -103,7 +104,7 @@ func (e *Exports) Spec(body []byte) (jobs.ExportSpec, error) {
 	for _, fault := range spec.Check() {
 		fields = append(fields, httpapi.FieldError(fault))
 	}
-	if known := spec.Sink.Type == jobs.SinkFolder || spec.Sink.Type == jobs.SinkS3; known && spec.Sink.Type != e.cfg.Sink {
+	if slices.Contains(jobs.Sinks, spec.Sink.Type) && spec.Sink.Type != e.cfg.Sink {
 		fields = append(fields, httpapi.FieldError{Field: "sink.type", Message: fmt.Sprintf("this deployment writes to %q", e.cfg.Sink)})
 	}
 	spec.Sink.Type = e.cfg.Sink
@@ -151,5 +152,5 @@ func Unaccepted(err error) error {
 	if errors.Is(err, queue.ErrTooLarge) {
 		return httpapi.Invalid(httpapi.FieldError{Field: "users", Message: "the spec is too large for one job; export fewer users at a time"})
 	}
-	return unavailable("the export was not accepted", err)
+	return Unavailable("the export was not accepted", err)
 }

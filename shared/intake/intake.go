@@ -20,8 +20,9 @@ import (
 // defaultTimeout is how long a caller waits for NATS.
 const defaultTimeout = 5 * time.Second
 
-// unavailable refuses because NATS does not answer, or lacks a stream.
-func unavailable(what string, err error) error {
+// Unavailable refuses because NATS does not answer, or lacks a stream. What says what was not
+// done, such as "the picture was not accepted".
+func Unavailable(what string, err error) error {
 	if missing, ok := errors.AsType[*queue.MissingStreamError](err); ok {
 		return httpapi.Unavailable(what+": "+missing.Error(), err)
 	}

@@ -66,14 +66,14 @@ func (r *Ratings) Accept(ctx context.Context, id string, rows []jobs.RatingRow) 
 		err = r.cfg.Queue.PublishAll(ctx, tasks)
 	}
 	if err != nil {
-		return unavailable("the ratings were not accepted", err)
+		return Unavailable("the ratings were not accepted", err)
 	}
 	job := jobs.RatingJob{ID: id, Rows: len(rows), Chunks: len(chunks), CreatedAt: r.cfg.Now().UTC()}
 	if _, err := r.jobs.Create(ctx, "job."+id, job); err != nil {
 		// It may have been stored without an answer: refused means refused.
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.Timeout)
 		defer cancel()
-		return unavailable("the ratings were not accepted", errors.Join(err, r.jobs.Delete(undo, "job."+id)))
+		return Unavailable("the ratings were not accepted", errors.Join(err, r.jobs.Delete(undo, "job."+id)))
 	}
 	return nil
 }

@@ -82,6 +82,9 @@ const (
 	SinkOSS    = "oss"
 )
 
+// Sinks are all types of sinks.
+var Sinks = []string{SinkFolder, SinkS3, SinkOSS}
+
 // Names is a list of ids. In JSON one that stands alone may be written without brackets.
 type Names []string
 
@@ -245,7 +248,7 @@ func (s ExportSpec) Check() []Fault {
 	} else if !slices.Contains([]string{CompressionNone, CompressionGzip, CompressionZstd}, s.Compression) {
 		faults.add("compression", "%q is not supported; use \"none\", \"gzip\" or \"zstd\"", s.Compression)
 	}
-	if !slices.Contains([]string{"", SinkFolder, SinkS3, SinkOSS}, s.Sink.Type) {
+	if s.Sink.Type != "" && !slices.Contains(Sinks, s.Sink.Type) {
 		faults.add("sink.type", "%q is not supported; use \"folder\", \"s3\" or \"oss\"", s.Sink.Type)
 	}
 	if !filepath.IsLocal(s.Sink.Path) || strings.ContainsAny(s.Sink.Path, "\\\x00") {

@@ -77,7 +77,7 @@ func New(cfg jobs.Redact) (*Redactor, error) {
 	for _, pattern := range cfg.Patterns {
 		expression, err := pattern.Compile()
 		if err != nil {
-			return nil, &Error{fmt.Sprintf("pattern %q: %v", pattern.Name, err)}
+			return nil, &Error{fmt.Sprintf("pattern %q cannot be compiled", pattern.Name)}
 		}
 		add(pattern.Name, matcher(pattern.Name, expression))
 	}

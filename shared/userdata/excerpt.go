@@ -10,7 +10,7 @@ import (
 // Excerpts are the user's part of what is of others too. They cannot fail: what cannot be
 // decoded was not found to be the user's either.
 
-// eventExcerpt is the user's part of an event, or of a job of that kind.
+// eventExcerpt is the user's part of an event, by its type, or of a job, by its subject.
 func (m *matcher) eventExcerpt(kind string, data []byte) []byte {
 	var event jobs.Event
 	switch {
@@ -20,8 +20,16 @@ func (m *matcher) eventExcerpt(kind string, data []byte) []byte {
 		event.Data = m.ratingExcerpt(event.Data)
 	case strings.HasPrefix(kind, "export.") && json.Unmarshal(data, &event) == nil:
 		event.Data = m.exportExcerpt(event.Data)
-	case strings.HasPrefix(kind, strings.TrimPrefix(jobs.SubjectExport, jobs.SubjectPrefix)):
+	case strings.HasPrefix(kind, jobs.SubjectExport):
 		return m.exportExcerpt(data)
+	case strings.HasPrefix(kind, jobs.SubjectWindow):
+		var window jobs.Window
+		_ = json.Unmarshal(data, &window)
+		window.Redact = window.Redact.WithoutPatterns()
+		excerpt, _ := encode(window)
+		return excerpt
+	case strings.HasPrefix(kind, jobs.SubjectDelivery) && json.Unmarshal(data, &event) == nil:
+		return m.eventExcerpt(jobs.ShortType(event.Type), data)
 	default:
 		return data
 	}

@@ -3,13 +3,13 @@ package delivery
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"xinghe/shared/events"
 	"xinghe/shared/jobs"
 )
 
@@ -268,9 +268,5 @@ func (w *Worker) announce(ctx context.Context, record jobs.Webhook) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(event)
-	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
-	}
-	return w.cfg.Queue.PublishEvent(ctx, jobs.EventPrefix+jobs.EventDeliveryPaused, id, data)
+	return events.Store(ctx, w.cfg.Queue, event)
 }

@@ -2,13 +2,13 @@ package export
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"xinghe/shared/events"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 	"xinghe/shared/sign"
@@ -62,11 +62,14 @@ func (r *run) finish(ctx context.Context, cause error) error {
 // leave writes the manifest, and removes what killed workers have left.
 func (r *run) leave(ctx context.Context, cause error, complete, cancelled bool) (place, sum string, err error) {
 	write := func() error {
-		place, sum, err = r.manifest(ctx, complete, cancelled)
-		if err == nil {
-			err = r.w.cfg.Sink.Sweep(ctx, r.export.Folder())
+		if place, sum, err = r.manifest(ctx, complete, cancelled); err != nil {
+			return err
 		}
-		return err
+		// The export is proven; drafts that are left cost room and nothing else.
+		if left := r.w.cfg.Sink.Sweep(ctx, r.export.Folder()); left != nil {
+			zerolog.Ctx(ctx).Warn().Str("error", sign.Redact(left.Error())).Msg("cannot remove what killed workers have left")
+		}
+		return nil
 	}
 	if _, final := errors.AsType[*finalError](cause); final {
 		outer := ctx
@@ -163,9 +166,5 @@ func (r *run) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(event)
-	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
-	}
-	return r.w.cfg.Queue.PublishEvent(ctx, jobs.EventPrefix+kind, id, data)
+	return events.Store(ctx, r.w.cfg.Queue, event)
 }

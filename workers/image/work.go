@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"xinghe/shared/budget"
+	"xinghe/shared/events"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 	"xinghe/shared/sign"
@@ -224,9 +225,5 @@ func (w *Worker) announce(ctx context.Context, image jobs.Image) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(event)
-	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
-	}
-	return w.cfg.Queue.PublishEvent(ctx, jobs.EventPrefix+kind, id, data)
+	return events.Store(ctx, w.cfg.Queue, event)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"xinghe/shared/events"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 )
@@ -228,11 +229,7 @@ func (w *Worker) announce(ctx context.Context, c *chunk, result jobs.RatingResul
 		if err != nil {
 			return err
 		}
-		data, err := json.Marshal(event)
-		if err != nil {
-			return fmt.Errorf("encode event: %w", err)
-		}
-		if err := w.cfg.Queue.PublishEvent(ctx, jobs.EventPrefix+kind, id, data); err != nil {
+		if err := events.Store(ctx, w.cfg.Queue, event); err != nil {
 			return err
 		}
 	}

@@ -157,7 +157,9 @@ func (b beebotHandler) streamAccess(w http.ResponseWriter, r *http.Request) erro
 		SenderID: visitor.SenderID, SenderNick: visitor.SenderNick, VendorParam: given(visitor.VendorParam),
 	})
 	if err != nil {
-		return relay.Refusal(r.Context(), err)
+		err = relay.Refusal(r.Context(), err)
+		b.desk.Heed(err)
+		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	return httpapi.WriteJSON(w, http.StatusOK, struct {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"xinghe/shared/httpapi"
+	"xinghe/shared/intake"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
 	"xinghe/shared/sink"
@@ -172,8 +173,5 @@ func imageRefused(err error) error {
 	if errors.Is(err, queue.ErrExists) {
 		return httpapi.Unavailable("the picture was not accepted: its last job is just ending", err)
 	}
-	if missing, ok := errors.AsType[*queue.MissingStreamError](err); ok {
-		return httpapi.Unavailable("the picture was not accepted: "+missing.Error(), err)
-	}
-	return httpapi.Unavailable("the picture was not accepted: NATS does not answer", err)
+	return intake.Unavailable("the picture was not accepted", err)
 }

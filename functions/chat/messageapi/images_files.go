@@ -42,6 +42,9 @@ func (i *images) download(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", file.ContentType)
 	w.Header().Set("Content-Length", strconv.FormatInt(source.Size, 10))
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.Method == http.MethodHead {
+		return nil
+	}
 	if _, err := io.Copy(w, source); err != nil {
 		return fmt.Errorf("write the file of the picture: %w", err)
 	}

@@ -86,7 +86,7 @@ func (a *API) publish(r *http.Request, kind, id, source string, data any) error 
 		}
 	}
 	if err != nil {
-		return httpapi.Unavailable("the webhook was not accepted: NATS does not answer", err)
+		return intake.Unavailable("the webhook was not accepted", err)
 	}
 	return nil
 }

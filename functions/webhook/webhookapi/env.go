@@ -2,6 +2,7 @@ package webhookapi
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"xinghe/shared/beebot"
@@ -20,8 +21,8 @@ func FromEnv(vars *env.Vars) Config {
 		Xingchen: xingchen.FromEnv(vars), Beebot: beebot.FromEnv(vars), Robots: beebot.RobotsFromEnv(vars),
 		ParallelKeys: vars.List("XINGCHEN_PARALLEL_KEYS"),
 	}
-	if strings.HasPrefix(vars.String("XINGHE_SINK", ""), jobs.SinkS3+"://") {
-		cfg.Sink = jobs.SinkS3
+	if kind, _, bucket := strings.Cut(vars.String("XINGHE_SINK", ""), "://"); bucket && slices.Contains(jobs.Sinks, kind) {
+		cfg.Sink = kind
 	}
 	text := vars.Secret(EnvSources)
 	if text.IsZero() {
