@@ -81,7 +81,7 @@ func TestSoakMemoryOfParquet(t *testing.T) {
 func TestShortMemory(t *testing.T) {
 	for format, most := range map[string]int{jobs.FormatJSONL: 100 << 10, jobs.FormatParquet: 250 << 10} {
 		t.Run(format, func(t *testing.T) {
-			if kB := resident(t, sink.KindFolder, format, 20_000, 1); kB > most {
+			if kB := resident(t, sink.KindFolder, format, 4_000, 1); kB > most {
 				t.Errorf("%d kB are more than %d", kB, most)
 			}
 		})
