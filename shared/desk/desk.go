@@ -2,7 +2,7 @@
 // user's turn, then for the key's budget. It tells by events what became of conversations.
 //
 //	d := desk.Desk{Upstream: "xingchen", Budget: share, Turns: turns, Events: publisher, Now: time.Now}
-//	err := d.Serve(r, conversation, func() (relay.Outcome, error) { return relay.Serve(w, r, call, mode) })
+//	err := d.Serve(r, conversation, func(o *relay.Outcome) error { return relay.Serve(w, r, call, mode, o) })
 //
 // It makes no calls itself.
 package desk
@@ -48,24 +48,22 @@ type Conversation struct {
 }
 
 // Serve has answer called when it is the conversation's turn, and publishes its outcome.
-func (d Desk) Serve(r *http.Request, c Conversation, answer func() (relay.Outcome, error)) error {
+func (d *Desk) Serve(r *http.Request, c *Conversation, answer func(*relay.Outcome) error) error {
 	start := d.Now()
-	outcome := relay.Outcome{Usage: jobs.ChatUsage{Incomplete: true}}
+	outcome := relay.NewOutcome()
 	leave, err := d.admit(r.Context(), c.User)
 	throttled := d.Now().Sub(start)
 	if err == nil {
-		outcome, err = answer()
-		leave()
+		defer leave()
+		err = answer(outcome)
 		d.Heed(err)
 	}
-	call := httpapi.CallFrom(r.Context())
-	call.Usage = &outcome.Usage
-	d.tell(r.Context(), c, outcome, err, start, throttled)
+	d.conclude(r.Context(), c, outcome, err, start, throttled)
 	return err
 }
 
 // admit waits for the user's turn and for the budget.
-func (d Desk) admit(ctx context.Context, user string) (leave func(), err error) {
+func (d *Desk) admit(ctx context.Context, user string) (leave func(), err error) {
 	if user != "" {
 		user = d.Upstream + "/" + user
 	}
@@ -87,7 +85,7 @@ func (d Desk) admit(ctx context.Context, user string) (leave func(), err error) 
 }
 
 // Spend takes one request of the key's budget, or refuses with 429.
-func (d Desk) Spend(ctx context.Context) error {
+func (d *Desk) Spend(ctx context.Context) error {
 	_, err := d.Budget.Wait(ctx, budget.Chat)
 	if spent, ok := errors.AsType[*budget.ExhaustedError](err); ok {
 		return &httpapi.Error{
@@ -99,7 +97,7 @@ func (d Desk) Spend(ctx context.Context) error {
 }
 
 // Heed makes everybody slow down when upstream says so.
-func (d Desk) Heed(err error) {
+func (d *Desk) Heed(err error) {
 	if err == nil {
 		return
 	}
@@ -108,12 +106,17 @@ func (d Desk) Heed(err error) {
 	}
 }
 
-// tell publishes the events of a conversation that is over.
-func (d Desk) tell(ctx context.Context, c Conversation, o relay.Outcome, err error, start time.Time, throttled time.Duration) {
-	if d.Events == nil {
-		return
-	}
+// conclude tells of a conversation that is over, in the log line and by events.
+func (d *Desk) conclude(ctx context.Context, c *Conversation, o *relay.Outcome, err error, start time.Time, throttled time.Duration) {
 	call := httpapi.CallFrom(ctx)
+	call.Usage = &o.Usage
+	if d.Events != nil {
+		d.tell(ctx, call, c, o, err, start, throttled)
+	}
+}
+
+// tell publishes the events of a conversation that is over.
+func (d *Desk) tell(ctx context.Context, call *httpapi.Call, c *Conversation, o *relay.Outcome, err error, start time.Time, throttled time.Duration) {
 	event := jobs.ChatEvent{
 		Bot: c.Bot, UserID: c.User, Anonymous: c.Anonymous, RequestID: call.ID, MessageID: o.MessageID, SessionID: o.SessionID,
 		UpstreamRequestID: call.UpstreamID, Key: call.Key, Surface: c.Surface, Stream: c.Stream,

@@ -79,7 +79,10 @@ func TestServeTellsWhatBecameOfIt(t *testing.T) {
 			}
 			d := desk.Desk{Upstream: "x", Turns: turn.New(turn.Config{}), Events: publisher, EventText: tc.text, Now: time.Now}
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
-			err = d.Serve(r, desk.Conversation{Bot: "b", User: "u", Question: "?"}, func() (relay.Outcome, error) { return tc.outcome, tc.err })
+			err = d.Serve(r, &desk.Conversation{Bot: "b", User: "u", Question: "?"}, func(o *relay.Outcome) error {
+				*o = tc.outcome
+				return tc.err
+			})
 			if !errors.Is(err, tc.err) {
 				t.Errorf("%v, want %v", err, tc.err)
 			}
@@ -101,19 +104,19 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := desk.Desk{Upstream: "x", Turns: turn.New(turn.Config{Waiting: -1}), Budget: share, Now: time.Now}
-	serve := func(user string, answer func() (relay.Outcome, error)) error {
+	serve := func(user string, answer func(*relay.Outcome) error) error {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
-		return d.Serve(r, desk.Conversation{User: user}, answer)
+		return d.Serve(r, &desk.Conversation{User: user}, answer)
 	}
 	status := func(err error) int { return httpapi.AsError(err).Status }
-	err = serve("u", func() (relay.Outcome, error) {
+	err = serve("u", func(*relay.Outcome) error {
 		if err := serve("u", nil); status(err) != http.StatusConflict || httpapi.AsError(err).RetryAfter <= 0 {
 			t.Errorf("the user's second conversation: %v", err)
 		}
 		if err := serve("v", nil); status(err) != http.StatusTooManyRequests || httpapi.AsError(err).RetryAfter <= 0 {
 			t.Errorf("beyond the budget: %v", err)
 		}
-		return relay.Outcome{}, nil
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)

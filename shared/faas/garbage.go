@@ -11,7 +11,7 @@ import (
 )
 
 // Headroom is the garbage, in bytes, that a function collects at a time.
-const Headroom = 72 << 20
+const Headroom = 88 << 20
 
 // BoundGarbage lets the heap grow by about headroom bytes between collections rather than
 // by its own size again: a small function collects seldom, and one that holds thousands of

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,19 +21,25 @@ func ReadBody(r *http.Request) ([]byte, error) {
 		drain(r.Body)
 		return nil, tooLarge()
 	}
-	var buf bytes.Buffer
-	if r.ContentLength > 0 {
-		buf.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
-	n, err := buf.ReadFrom(io.LimitReader(r.Body, MaxBody+1))
-	if n > MaxBody {
+	body, err := readAll(r)
+	if len(body) > MaxBody {
 		drain(r.Body)
 		return nil, tooLarge()
 	}
 	if err != nil {
 		return nil, &Error{Status: http.StatusBadRequest, Code: CodeInvalidJSON, Detail: "the body could not be read", Err: err}
 	}
-	return buf.Bytes(), nil
+	return body, nil
+}
+
+// readAll takes the body in, up to one byte beyond [MaxBody].
+func readAll(r *http.Request) ([]byte, error) {
+	if r.ContentLength <= 0 { // not told
+		return io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
+	return body, err
 }
 
 // drain takes in a bounded rest, so that a client that only listens after it has sent all
@@ -48,7 +55,24 @@ func tooLarge() error {
 func DecodeStrict(body []byte, into any) error { return decode(body, into, true) }
 
 // DecodeLenient decodes a body in upstream's format, whose unknown fields pass.
-func DecodeLenient(body []byte, into any) error { return decode(body, into, false) }
+func DecodeLenient(body []byte, into any) error {
+	if json.Unmarshal(body, into) == nil {
+		return nil
+	}
+	return decode(body, into, false) // which knows why not
+}
+
+// DecodeField is DecodeLenient for the document in a field of a body that has been decoded.
+func DecodeField(field string, document json.RawMessage, into any) error {
+	err := DecodeLenient(document, into)
+	if refusal, ok := errors.AsType[*Error](err); ok {
+		for i := range refusal.Fields {
+			inner := &refusal.Fields[i].Field
+			*inner = strings.TrimSuffix(field+"."+*inner, "."+wholeBody)
+		}
+	}
+	return err
+}
 
 func decode(body []byte, into any, strict bool) error {
 	decoder := json.NewDecoder(bytes.NewReader(body))
@@ -64,6 +88,9 @@ func decode(body []byte, into any, strict bool) error {
 	return nil
 }
 
+// wholeBody stands for a field where the fault is not in one.
+const wholeBody = "body"
+
 func jsonError(err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
@@ -76,16 +103,13 @@ func jsonError(err error) error {
 	case errors.As(err, &syntax):
 		return unreadable(fmt.Sprintf("not valid JSON at byte %d: %s", syntax.Offset, strings.TrimPrefix(syntax.Error(), "json: ")), err)
 	case errors.As(err, &kind):
-		field := kind.Field
-		if field == "" {
-			field = "body"
-		}
+		field := cmp.Or(kind.Field, wholeBody)
 		return Invalid(FieldError{field, fmt.Sprintf("is a JSON %s, which does not fit", kind.Value)})
 	case strings.HasPrefix(err.Error(), unknown):
 		return Invalid(FieldError{strings.TrimSuffix(strings.TrimPrefix(err.Error(), unknown), `"`), "is not a known field"})
 	}
 	// A field's own decoder, such as that of a time, speaks here.
-	return Invalid(FieldError{"body", strings.TrimPrefix(err.Error(), "json: ")})
+	return Invalid(FieldError{wholeBody, strings.TrimPrefix(err.Error(), "json: ")})
 }
 
 func unreadable(detail string, err error) error {

@@ -13,6 +13,7 @@ import (
 
 	"xinghe/shared/jobs"
 	"xinghe/shared/sign"
+	"xinghe/shared/trace"
 )
 
 // Call is what is known of the request in hand. Handlers get it by [CallFrom] and may
@@ -29,6 +30,7 @@ type Call struct {
 	// Usage is what upstream charged for a chat; nil for other calls.
 	Usage *jobs.ChatUsage
 
+	logger  *zerolog.Logger
 	start   time.Time
 	pattern string
 	shape   Shape
@@ -70,9 +72,24 @@ func (c *Call) fail(err error) { c.err = err }
 // log writes the one line of a request: information for what went well or was the
 // caller's fault, a warning for upstream's, an error for ours.
 func (c *Call) log(r *http.Request, out *response, now time.Time) {
-	zerolog.Ctx(r.Context()).WithLevel(c.level(r)).Func(c.describe).
+	Line(r.Context(), c.level(r)).Func(c.describe).
 		Str("method", r.Method).Str("route", c.pattern).Int("status", out.statusCode()).
 		Int64("bytes", out.bytes).Int64("dur_ms", now.Sub(c.start).Milliseconds()).Msg("request")
+}
+
+// Line begins a line of the log that says which request of ctx it is about; outside a request
+// there is none. The caller sends it. It stands for zerolog.Ctx, whose loggers would have to
+// be made for each request, though nearly all write the one line of the end only.
+func Line(ctx context.Context, level zerolog.Level) *zerolog.Event {
+	call := CallFrom(ctx)
+	if call.logger == nil {
+		return nil // a line that zerolog does not write
+	}
+	event := call.logger.WithLevel(level).Str("request_id", call.ID) //nolint:zerologlint // the caller sends it
+	if parent := trace.From(ctx); parent != "" {
+		event.Str("trace_id", parent.TraceID())
+	}
+	return event
 }
 
 // describe adds what only some requests have.
@@ -121,11 +138,11 @@ func stack() string {
 // through http.ResponseController.
 type response struct {
 	http.ResponseWriter
-	call    *Call
 	status  int
 	bytes   int64
 	wrote   bool
 	matched bool // a route has the request; until then what ServeMux writes is held back
+	call    Call
 }
 
 // Unwrap serves http.ResponseController.

@@ -109,35 +109,37 @@ func (s *Server) handle(route Route) (err error) {
 			err = fmt.Errorf("route %q: %v", route.Pattern, p)
 		}
 	}()
-	s.mux.Handle(route.Pattern, &endpoint{server: s, route: route})
+	s.mux.Handle(route.Pattern, &endpoint{server: s, route: &route})
 	return nil
 }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	call := &Call{ID: requestID(r), start: s.cfg.Now()}
-	out := &response{ResponseWriter: w, call: call}
-	out.Header().Set("X-Request-Id", call.ID)
-	logger := s.cfg.Logger.With().Str("request_id", call.ID).Logger()
-	ctx := r.Context()
-	if parent, ok := trace.Parse(r.Header.Get(trace.Header)); ok {
-		logger = logger.With().Str("trace_id", parent.TraceID()).Logger()
-		ctx = trace.With(ctx, parent)
-	}
-	r = r.WithContext(withCall(logger.WithContext(ctx), call))
-
-	defer s.finish(out, r, call)
+	out, r := s.begin(w, r)
+	defer s.finish(out, r)
 	if s.crossOrigin(out, r) {
 		return
 	}
 	s.mux.ServeHTTP(out, r)
 	if !out.matched {
-		s.unmatched(out, r, call)
+		out.unmatched(r)
 	}
 }
 
+// begin makes the request's call, and lets the request know it.
+func (s *Server) begin(w http.ResponseWriter, r *http.Request) (*response, *http.Request) {
+	out := &response{ResponseWriter: w, call: Call{ID: requestID(r), logger: &s.cfg.Logger, start: s.cfg.Now()}}
+	out.Header().Set("X-Request-Id", out.call.ID)
+	ctx := withCall(r.Context(), &out.call)
+	if parent, ok := trace.Parse(r.Header.Get(trace.Header)); ok {
+		ctx = trace.With(ctx, parent)
+	}
+	return out, r.WithContext(ctx)
+}
+
 // finish recovers from a panic and writes the log line.
-func (s *Server) finish(out *response, r *http.Request, call *Call) {
+func (s *Server) finish(out *response, r *http.Request) {
+	call := &out.call
 	if p := recover(); p != nil {
 		out.matched = true
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
@@ -175,15 +177,15 @@ type Observation struct {
 
 // unmatched answers for a path or method that no route has; what ServeMux had to say of it
 // was held back.
-func (s *Server) unmatched(out *response, r *http.Request, call *Call) {
-	out.matched = true
-	out.Header().Del("Location")
+func (w *response) unmatched(r *http.Request) {
+	w.matched = true
+	w.Header().Del("Location")
 	refusal := &Error{Status: http.StatusNotFound, Code: CodeNotFound, Detail: "no such route: " + r.Method + " " + r.URL.Path}
-	if allow := out.Header().Get("Allow"); allow != "" {
+	if allow := w.Header().Get("Allow"); allow != "" {
 		refusal = &Error{Status: http.StatusMethodNotAllowed, Code: CodeMethodNotAllowed, Detail: r.Method + " is not allowed here; use " + allow}
 	}
-	call.fail(refusal)
-	shapeOf(r.URL.Path)(out, call.ID, refusal)
+	w.call.fail(refusal)
+	shapeOf(r.URL.Path)(w, w.call.ID, refusal)
 }
 
 // shapeOf is the shape of a path that no route names.
@@ -200,16 +202,13 @@ func shapeOf(path string) Shape {
 // endpoint is a route in service.
 type endpoint struct {
 	server *Server
-	route  Route
+	route  *Route
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	call := CallFrom(r.Context())
-	call.pattern, call.shape = e.route.Pattern, e.route.Shape
-	out, ok := w.(*response)
-	if ok {
-		out.matched = true
-	}
+	out := w.(*response) // nobody else calls what the mux has
+	call := &out.call
+	out.matched, call.pattern, call.shape = true, e.route.Pattern, e.route.Shape
 	err := e.server.admit(r, call, e.route.Scope)
 	switch {
 	case err != nil:
@@ -218,14 +217,18 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		err = e.route.Handler(w, r)
 	}
-	if err == nil {
-		return
+	if err != nil {
+		out.refuse(err)
 	}
-	call.fail(err)
-	if ok && out.wrote {
-		return // too late to say it; the handler ended its stream in its own way
+}
+
+// refuse answers with an error, unless it is too late to say it: then the handler has ended
+// its stream in its own way.
+func (w *response) refuse(err error) {
+	w.call.fail(err)
+	if !w.wrote {
+		w.call.shape(w, w.call.ID, AsError(err))
 	}
-	e.route.Shape(w, call.ID, AsError(err))
 }
 
 // admit checks the caller's key, its scope and its rate.

@@ -54,13 +54,13 @@ func (k *Keys) refresh(ctx context.Context) {
 	case err != nil:
 		if complaint := err.Error() + digest(k.file.seen); complaint != k.file.complaint {
 			k.file.complaint = complaint
-			zerolog.Ctx(ctx).Error().Err(err).Msg("keys were not read again; the former ones hold")
+			Line(ctx, zerolog.ErrorLevel).Err(err).Msg("keys were not read again; the former ones hold")
 		}
 		return
 	case changed:
-		zerolog.Ctx(ctx).Info().Int("keys", len(*k.keys.Load())).Msg("keys were read again")
+		Line(ctx, zerolog.InfoLevel).Int("keys", len(*k.keys.Load())).Msg("keys were read again")
 	case k.file.complaint != "":
-		zerolog.Ctx(ctx).Info().Msg("the keys file is again what it was")
+		Line(ctx, zerolog.InfoLevel).Msg("the keys file is again what it was")
 	}
 	k.file.complaint = ""
 }

@@ -70,7 +70,7 @@ var replayed = []string{"Content-Type", "Location"}
 
 // once serves an idempotent route: the first request with an Idempotency-Key is carried
 // out, later ones get its answer.
-func (s *Server) once(w http.ResponseWriter, r *http.Request, call *Call, route Route) error {
+func (s *Server) once(w http.ResponseWriter, r *http.Request, call *Call, route *Route) error {
 	key, given, err := idempotencyKey(r.Header)
 	if err != nil {
 		return err
@@ -128,14 +128,14 @@ func (s *Server) settle(ctx context.Context, held Reservation, d *draft) {
 	defer cancel()
 	if !d.accepted() {
 		if err := s.cfg.Replays.Release(ctx, held); err != nil {
-			zerolog.Ctx(ctx).Warn().Err(err).Msg("an idempotency key stays taken until its lease ends")
+			Line(ctx, zerolog.WarnLevel).Err(err).Msg("an idempotency key stays taken until its lease ends")
 		}
 		return
 	}
 	// Releasing would let a repeat do the work a second time. That the answer was not kept is
 	// no reason to withhold it.
 	if err := s.cfg.Replays.Keep(ctx, held, d.answer()); err != nil {
-		zerolog.Ctx(ctx).Error().Err(err).Msg("the answer for an idempotency key could not be kept")
+		Line(ctx, zerolog.ErrorLevel).Err(err).Msg("the answer for an idempotency key could not be kept")
 	}
 }
 

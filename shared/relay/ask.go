@@ -8,7 +8,6 @@ import (
 
 	"xinghe/shared/beebot"
 	"xinghe/shared/httpapi"
-	"xinghe/shared/jobs"
 	"xinghe/shared/xingchen"
 )
 
@@ -17,58 +16,55 @@ const consultTimeout = 15 * time.Second
 
 // Ask makes the role chat for the request in hand and waits for the whole answer, which the
 // caller tells in its own way.
-func (x Xingchen) Ask(r *http.Request, call xingchen.Call) (Reply, Outcome, error) {
+func (x *Xingchen) Ask(r *http.Request, call *xingchen.Call, outcome *Outcome) (Reply, error) {
+	heed(r, call)
 	ctx, cancel := x.Disconnect.context(r.Context())
 	defer cancel()
-	outcome := Outcome{Usage: jobs.ChatUsage{Incomplete: true}}
-	reply, err := x.reply(ctx, r, heeding(r, call), &outcome)
-	return reply, outcome, x.refusal(r.Context(), err)
+	reply, err := x.reply(ctx, r, call, outcome)
+	return reply, x.refusal(r.Context(), err)
 }
 
-// heeding is a call that heeds the headers of the request in hand.
-func heeding(r *http.Request, call xingchen.Call) xingchen.Call {
+// heed makes a call heed the headers of the request in hand.
+func heed(r *http.Request, call *xingchen.Call) {
 	call.RequestID = httpapi.CallFrom(r.Context()).ID
-	call.DataInspection = enabled(r.Header, "DataInspection")
-	return call
+	call.DataInspection = xingchen.WantsInspection(r.Header)
 }
 
 // Ask asks a robot for the request in hand and waits for the whole answer, which the caller
 // tells in its own way. What it offers to choose from follows its text, a line each.
-func (b Beebot) Ask(r *http.Request, robot beebot.Robot, req beebot.StreamRequest) (Reply, Outcome, error) {
+func (b *Beebot) Ask(r *http.Request, robot beebot.Robot, req beebot.StreamRequest, outcome *Outcome) (Reply, error) {
 	req.InstanceID = robot.ID
 	if robot.Classic {
-		response, outcome, err := b.Consult(r.Context(), beebot.ChatRequest{
+		response, err := b.Consult(r.Context(), beebot.ChatRequest{
 			InstanceID: req.InstanceID, Utterance: req.Utterance, SessionID: req.SessionID,
 			SenderID: req.SenderID, SenderNick: req.SenderNick, VendorParam: req.VendorParam,
-		})
+		}, outcome)
 		if err != nil {
-			return Reply{}, outcome, err
+			return Reply{}, err
 		}
-		return robotReply(outcome, words(response.Answers)), outcome, nil
+		return robotReply(outcome, words(response.Answers)), nil
 	}
 	ctx, cancel := b.Disconnect.context(r.Context())
 	defer cancel()
-	outcome := Outcome{Usage: jobs.ChatUsage{Incomplete: true}} // robots tell none
-	answer, err := b.collect(ctx, r, req, &outcome)
+	answer, err := b.collect(ctx, r, req, outcome)
 	if err != nil {
-		return Reply{}, outcome, Refusal(r.Context(), err)
+		return Reply{}, Refusal(r.Context(), err)
 	}
-	return robotReply(outcome, answer.Text+answer.Clarify.lines(answer.Text)), outcome, nil
+	return robotReply(outcome, answer.Text+answer.Clarify.lines(answer.Text)), nil
 }
 
-func robotReply(o Outcome, text string) Reply {
+func robotReply(o *Outcome, text string) Reply {
 	return Reply{MessageID: o.MessageID, SessionID: o.SessionID, Usage: o.Usage, Choices: []ReplyChoice{{Text: text}}}
 }
 
 // Consult asks a robot of the older edition, which answers in one piece. It follows Beebot,
 // session API (Chat).
-func (b Beebot) Consult(ctx context.Context, request beebot.ChatRequest) (*beebot.ChatResponse, Outcome, error) {
+func (b *Beebot) Consult(ctx context.Context, request beebot.ChatRequest, outcome *Outcome) (*beebot.ChatResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, consultTimeout)
 	defer cancel()
-	outcome := Outcome{Usage: jobs.ChatUsage{Incomplete: true}} // robots tell none
 	response, err := b.Client.Chat(ctx, request)
 	if err != nil {
-		return nil, outcome, Refusal(ctx, err)
+		return nil, Refusal(ctx, err)
 	}
 	httpapi.CallFrom(ctx).UpstreamID = response.RequestID
 	outcome.MessageID, outcome.SessionID = response.MessageID, response.SessionID
@@ -80,7 +76,7 @@ func (b Beebot) Consult(ctx context.Context, request beebot.ChatRequest) (*beebo
 			outcome.Handover = a.Handover
 		}
 	}
-	return response, outcome, nil
+	return response, nil
 }
 
 // words is what a robot answers as a text: its answers one below the other, and what it

@@ -12,7 +12,6 @@ import (
 
 	"xinghe/shared/beebot"
 	"xinghe/shared/httpapi"
-	"xinghe/shared/jobs"
 	"xinghe/shared/sse"
 )
 
@@ -49,24 +48,22 @@ type Beebot struct {
 
 // Serve asks the robot for the request in hand, and answers with JSON or, if stream is
 // set, with events: delta and replace with {"text"}, then done with the whole answer, or
-// error with a problem.
-func (b Beebot) Serve(w http.ResponseWriter, r *http.Request, req beebot.StreamRequest, stream bool) (Outcome, error) {
+// error with a problem. Robots tell no usage.
+func (b *Beebot) Serve(w http.ResponseWriter, r *http.Request, req beebot.StreamRequest, stream bool, outcome *Outcome) error {
 	ctx, cancel := b.Disconnect.context(r.Context())
 	defer cancel()
-	outcome := Outcome{Usage: jobs.ChatUsage{Incomplete: true}} // robots tell none
 	if stream {
-		err := b.stream(ctx, w, r, req, &outcome)
-		return outcome, err
+		return b.stream(ctx, w, r, req, outcome)
 	}
-	answer, err := b.collect(ctx, r, req, &outcome)
+	answer, err := b.collect(ctx, r, req, outcome)
 	if err != nil {
-		return outcome, Refusal(r.Context(), err)
+		return Refusal(r.Context(), err)
 	}
-	return outcome, httpapi.WriteJSON(w, http.StatusOK, answer)
+	return httpapi.WriteJSON(w, http.StatusOK, answer)
 }
 
 // collect waits for the whole answer.
-func (b Beebot) collect(ctx context.Context, r *http.Request, req beebot.StreamRequest, outcome *Outcome) (BeebotAnswer, error) {
+func (b *Beebot) collect(ctx context.Context, r *http.Request, req beebot.StreamRequest, outcome *Outcome) (BeebotAnswer, error) {
 	var answer BeebotAnswer
 	snapshots, err := b.Client.Stream(ctx, req)
 	if err != nil {
@@ -86,7 +83,7 @@ func (b Beebot) collect(ctx context.Context, r *http.Request, req beebot.StreamR
 	}
 }
 
-func (b Beebot) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, req beebot.StreamRequest, outcome *Outcome) error {
+func (b *Beebot) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, req beebot.StreamRequest, outcome *Outcome) error {
 	out := newOutput(w, b.Heartbeat)
 	defer out.stop()
 	snapshots, err := b.Client.Stream(ctx, req)
@@ -114,7 +111,7 @@ func (b Beebot) stream(ctx context.Context, w http.ResponseWriter, r *http.Reque
 }
 
 // pass hands on what is new in each snapshot, until the robot has ended.
-func (b Beebot) pass(r *http.Request, snapshots *beebot.Stream, out *output, outcome *Outcome) error {
+func (b *Beebot) pass(r *http.Request, snapshots *beebot.Stream, out *output, outcome *Outcome) error {
 	var answer BeebotAnswer
 	var gone error
 	for {
@@ -185,6 +182,6 @@ func add(out *output, kind string, body any) error {
 	if err != nil {
 		return fmt.Errorf("encode event %s: %w", kind, err)
 	}
-	out.add(sse.Event{Type: kind, Data: data})
+	out.add(&sse.Event{Type: kind, Data: data})
 	return nil
 }

@@ -45,8 +45,8 @@ func beebotGateway(t *testing.T, handler http.HandlerFunc, edit ...func(*beebot.
 			return err
 		}
 		request := beebot.StreamRequest{InstanceID: "chatbot-cn-x", Utterance: r.Header.Get("utterance")}
-		_, err := relay.Beebot{Client: client}.Serve(w, r, request, r.Header.Get("stream") != "")
-		return err
+		b := &relay.Beebot{Client: client}
+		return b.Serve(w, r, request, r.Header.Get("stream") != "", relay.NewOutcome())
 	})
 }
 

@@ -65,8 +65,7 @@ func completeFrames(tb testing.TB, frames int) func() {
 		if err != nil {
 			return err
 		}
-		_, err = x.Complete(w, r, chatCall(tb, body), relay.Completion{Stream: true})
-		return err
+		return x.Complete(w, r, chatCall(tb, body), relay.Completion{Stream: true}, relay.NewOutcome())
 	})
 }
 

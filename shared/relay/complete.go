@@ -12,7 +12,6 @@ import (
 
 	"xinghe/shared/beebot"
 	"xinghe/shared/httpapi"
-	"xinghe/shared/jobs"
 	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
 )
@@ -25,28 +24,28 @@ var errRewritten = &httpapi.Error{
 
 // Complete makes the role chat for the request in hand and answers as OpenAI does. A call
 // whose answer is to be streamed must ask upstream for increments.
-func (x Xingchen) Complete(w http.ResponseWriter, r *http.Request, call xingchen.Call, c Completion) (Outcome, error) {
+func (x *Xingchen) Complete(w http.ResponseWriter, r *http.Request, call *xingchen.Call, c Completion, outcome *Outcome) error {
 	if !c.Stream {
-		reply, outcome, err := x.Ask(r, call)
+		reply, err := x.Ask(r, call, outcome)
 		if err != nil {
-			return outcome, err
+			return err
 		}
-		return outcome, c.Tell(w, r, reply)
+		return c.Tell(w, r, reply)
 	}
+	heed(r, call)
 	ctx, cancel := x.Disconnect.context(r.Context())
 	defer cancel()
-	outcome := Outcome{Usage: jobs.ChatUsage{Incomplete: true}}
 	out := newOutput(w, x.Heartbeat)
 	defer out.stop()
 	chunks := newChunks(out, c)
-	err := x.tell(ctx, r, heeding(r, call), chunks, &outcome)
+	err := x.tell(ctx, r, call, chunks, outcome)
 	out.stop()
 	outcome.First = out.first
-	return outcome, chunks.end(r, x.refusal(r.Context(), err))
+	return chunks.end(r, x.refusal(r.Context(), err))
 }
 
 // reply waits for the whole answer.
-func (x Xingchen) reply(ctx context.Context, r *http.Request, call xingchen.Call, outcome *Outcome) (Reply, error) {
+func (x *Xingchen) reply(ctx context.Context, r *http.Request, call *xingchen.Call, outcome *Outcome) (Reply, error) {
 	answer, err := x.Client.Do(ctx, call)
 	if err != nil {
 		return Reply{}, err
@@ -73,7 +72,7 @@ func (x Xingchen) reply(ctx context.Context, r *http.Request, call xingchen.Call
 }
 
 // tell streams what upstream says, until it has ended.
-func (x Xingchen) tell(ctx context.Context, r *http.Request, call xingchen.Call, chunks *chunks, outcome *Outcome) error {
+func (x *Xingchen) tell(ctx context.Context, r *http.Request, call *xingchen.Call, chunks *chunks, outcome *Outcome) error {
 	stream, err := x.Client.Open(ctx, call)
 	if err != nil {
 		return err
@@ -192,29 +191,28 @@ func spelled(text []byte) string {
 
 // Complete asks a robot for the request in hand and answers as OpenAI does. What it offers
 // to choose from follows its text, a line each.
-func (b Beebot) Complete(w http.ResponseWriter, r *http.Request, robot beebot.Robot, req beebot.StreamRequest, c Completion) (Outcome, error) {
+func (b *Beebot) Complete(w http.ResponseWriter, r *http.Request, robot beebot.Robot, req beebot.StreamRequest, c Completion, outcome *Outcome) error {
 	if !c.Stream || robot.Classic {
-		reply, outcome, err := b.Ask(r, robot, req)
+		reply, err := b.Ask(r, robot, req, outcome)
 		if err != nil {
-			return outcome, err
+			return err
 		}
-		return outcome, c.Tell(w, r, reply)
+		return c.Tell(w, r, reply)
 	}
 	req.InstanceID = robot.ID
 	ctx, cancel := b.Disconnect.context(r.Context())
 	defer cancel()
-	outcome := Outcome{Usage: jobs.ChatUsage{Incomplete: true}} // robots tell none
 	out := newOutput(w, b.Heartbeat)
 	defer out.stop()
 	chunks := newChunks(out, c)
-	err := b.tell(ctx, r, req, chunks, &outcome)
+	err := b.tell(ctx, r, req, chunks, outcome)
 	out.stop()
 	outcome.First = out.first
-	return outcome, chunks.end(r, Refusal(r.Context(), err))
+	return chunks.end(r, Refusal(r.Context(), err))
 }
 
 // tell streams what is new in each snapshot, until the robot has ended.
-func (b Beebot) tell(ctx context.Context, r *http.Request, req beebot.StreamRequest, chunks *chunks, outcome *Outcome) error {
+func (b *Beebot) tell(ctx context.Context, r *http.Request, req beebot.StreamRequest, chunks *chunks, outcome *Outcome) error {
 	snapshots, err := b.Client.Stream(ctx, req)
 	if err != nil {
 		return err

@@ -51,20 +51,21 @@ func completionOutcomes(t *testing.T, x relay.Xingchen, idle time.Duration, hand
 		if err != nil {
 			return err
 		}
-		outcome, err := x.Complete(w, r, chatCall(t, body), wanted(r))
-		outcomes <- outcome
+		outcome := relay.NewOutcome()
+		err = x.Complete(w, r, chatCall(t, body), wanted(r), outcome)
+		outcomes <- *outcome
 		return err
 	}), outcomes
 }
 
 // chatCall is a role chat.
-func chatCall(tb testing.TB, body []byte) xingchen.Call {
+func chatCall(tb testing.TB, body []byte) *xingchen.Call {
 	tb.Helper()
 	route, ok := xingchen.RouteFor(http.MethodPost, "/v2/api/chat/send")
 	if !ok {
 		tb.Error("no route for role chat")
 	}
-	return xingchen.Call{Route: route, Body: body}
+	return &xingchen.Call{Route: route, Body: body}
 }
 
 // robotGateway does the same with a robot.
@@ -89,8 +90,8 @@ func robotGateway(t *testing.T, handler http.HandlerFunc) *gateway {
 		if _, err := httpapi.ReadBody(r); err != nil {
 			return err
 		}
-		_, err := relay.Beebot{Client: client}.Complete(w, r, beebot.Robot{ID: "chatbot-cn-x"}, beebot.StreamRequest{Utterance: "你好"}, wanted(r))
-		return err
+		b := &relay.Beebot{Client: client}
+		return b.Complete(w, r, beebot.Robot{ID: "chatbot-cn-x"}, beebot.StreamRequest{Utterance: "你好"}, wanted(r), relay.NewOutcome())
 	})
 }
 

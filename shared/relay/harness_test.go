@@ -179,8 +179,8 @@ func serveXingchen(tb testing.TB, client *xingchen.Client) httpapi.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		_, err = relay.Xingchen{Client: client}.Serve(w, r, chatCall(tb, body), relay.ModeOf(r.Header, false))
-		return err
+		x := &relay.Xingchen{Client: client}
+		return x.Serve(w, r, chatCall(tb, body), relay.ModeOf(r.Header, false), relay.NewOutcome())
 	}
 }
 

@@ -27,16 +27,20 @@ type Outcome struct {
 	Text string
 }
 
+// NewOutcome is the outcome of a conversation of which nothing is known yet.
+func NewOutcome() *Outcome { return &Outcome{Usage: jobs.ChatUsage{Incomplete: true}} }
+
 // Disconnect says what becomes of a conversation whose client has left.
 type Disconnect struct {
 	// Drain is how long upstream is read on to learn the usage; 0 cancels it at once.
 	Drain time.Duration
 }
 
-// context makes that of the call upstream from the client's. The caller must cancel it.
+// context makes that of the call upstream from the client's. The caller must cancel it, which
+// ends the draining; a call ends itself.
 func (d Disconnect) context(client context.Context) (context.Context, context.CancelFunc) {
 	if d.Drain <= 0 {
-		return context.WithCancel(client)
+		return client, func() {}
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(client))
 	stop := context.AfterFunc(client, func() {

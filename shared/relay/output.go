@@ -35,10 +35,10 @@ type output struct {
 	every time.Duration // heartbeats; not positive for none
 
 	mu      sync.Mutex
-	buf     *[]byte      // frames that are not written yet; nil if there are none
-	flush   func() error // set when the stream has begun
-	written bool         // since the last flush
-	quiet   bool         // nothing was written since the last tick
+	buf     *[]byte         // frames that are not written yet; nil if there are none
+	flush   httpapi.Flusher // set when the stream has begun
+	written bool            // since the last flush
+	quiet   bool            // nothing was written since the last tick
 	stopped bool
 	gone    error // why the client cannot be written to any more
 	first   time.Time
@@ -57,11 +57,11 @@ func newOutput(w http.ResponseWriter, every time.Duration) *output {
 }
 
 // add takes in a frame. It is written when enough has come together, or by send.
-func (o *output) add(event sse.Event) {
+func (o *output) add(event *sse.Event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.hold()
-	*o.buf = sse.AppendEvent(*o.buf, event)
+	*o.buf = sse.AppendEvent(*o.buf, *event)
 	if len(*o.buf) >= batch {
 		o.write()
 	}
@@ -110,7 +110,7 @@ func (o *output) send() error {
 func (o *output) push() {
 	o.write()
 	if o.written && o.gone == nil {
-		o.gone, o.written = o.flush(), false
+		o.gone, o.written = o.flush.FlushError(), false
 	}
 }
 

@@ -3,7 +3,7 @@
 // goes wrong on the way as refusals in the surface's own form.
 //
 //	x := relay.Xingchen{Client: client}
-//	err := x.Serve(w, r, xingchen.Call{Route: route, Body: body}, wantsStream)
+//	err := x.Serve(w, r, &xingchen.Call{Route: route, Body: body}, wantsStream)
 //
 // It checks no keys and no bodies; that is the business of the surface in front.
 package relay

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"xinghe/shared/httpapi"
-	"xinghe/shared/jobs"
 	"xinghe/shared/sse"
 	"xinghe/shared/upstream"
 	"xinghe/shared/xingchen"
@@ -56,7 +55,7 @@ const (
 // -sse, or X-AcA-SSE or X-DashScope-SSE. Which kind of stream stands in the body.
 func ModeOf(h http.Header, incremental bool) Mode {
 	switch {
-	case !streamService(h.Get("x-fag-servicename")) && !enabled(h, "SSE"):
+	case !streamService(h.Get(xingchen.HeaderService)) && !xingchen.WantsStream(h):
 		return Whole
 	case incremental:
 		return Incremental
@@ -70,20 +69,21 @@ func streamService(name string) bool {
 
 // Serve makes the call for the request in hand and answers as upstream does: bodies and
 // frames as they came, those of refusals too. What else goes wrong is returned, or told in
-// the stream once that has begun.
-func (x Xingchen) Serve(w http.ResponseWriter, r *http.Request, call xingchen.Call, mode Mode) (Outcome, error) {
-	call.RequestID = httpapi.CallFrom(r.Context()).ID
-	call.DataInspection = enabled(r.Header, "DataInspection")
+// the stream once that has begun. What is learned goes into the outcome.
+func (x *Xingchen) Serve(w http.ResponseWriter, r *http.Request, call *xingchen.Call, mode Mode, outcome *Outcome) error {
+	heed(r, call)
 	ctx, cancel := x.Disconnect.context(r.Context())
 	defer cancel()
-	outcome := Outcome{Usage: jobs.ChatUsage{Incomplete: true}}
 	if mode != Whole {
-		err := x.stream(ctx, w, r, call, mode, &outcome)
-		return outcome, err
+		return x.stream(ctx, w, r, call, mode, outcome)
 	}
+	return x.whole(ctx, w, r, call, outcome)
+}
+
+func (x *Xingchen) whole(ctx context.Context, w http.ResponseWriter, r *http.Request, call *xingchen.Call, outcome *Outcome) error {
 	answer, err := x.Client.Do(ctx, call)
 	if err != nil {
-		return outcome, x.refuse(w, r, err)
+		return x.refuse(w, r, err)
 	}
 	note(r, answer.Body)
 	outcome.glance(answer.Body)
@@ -93,12 +93,12 @@ func (x Xingchen) Serve(w http.ResponseWriter, r *http.Request, call xingchen.Ca
 	copyHeader(w.Header(), answer.Header, "Content-Type")
 	w.WriteHeader(answer.Status)
 	if _, err := w.Write(answer.Body); err != nil {
-		return outcome, left(err)
+		return left(err)
 	}
-	return outcome, nil
+	return nil
 }
 
-func (x Xingchen) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, call xingchen.Call, mode Mode, outcome *Outcome) error {
+func (x *Xingchen) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, call *xingchen.Call, mode Mode, outcome *Outcome) error {
 	out := newOutput(w, x.Heartbeat)
 	defer out.stop()
 	stream, err := x.Client.Open(ctx, call)
@@ -128,7 +128,7 @@ func (x Xingchen) stream(ctx context.Context, w http.ResponseWriter, r *http.Req
 
 // pass hands frames on until the stream ends, and returns why it did, with the last frame
 // of one that ended well.
-func (x Xingchen) pass(r *http.Request, stream *upstream.Stream, out *output, mode Mode, outcome *Outcome) (last []byte, err error) {
+func (x *Xingchen) pass(r *http.Request, stream *upstream.Stream, out *output, mode Mode, outcome *Outcome) (last []byte, err error) {
 	var gone error
 	converter := newConverter(x.Output, mode)
 	for {
@@ -141,11 +141,8 @@ func (x Xingchen) pass(r *http.Request, stream *upstream.Stream, out *output, mo
 			outcome.glance(event.Data)
 		}
 		last = event.Data
-		event.Data = converter.convert(event.Data)
-		if x.Text {
-			outcome.words(content(event.Data, false), mode)
-		}
-		out.add(event)
+		x.take(&event, converter, mode, outcome)
+		out.add(&event)
 		if stream.Buffered() {
 			continue
 		}
@@ -155,10 +152,18 @@ func (x Xingchen) pass(r *http.Request, stream *upstream.Stream, out *output, mo
 	}
 }
 
+// take brings the outcome up to a frame, and the frame into the mode that the client wants.
+func (x *Xingchen) take(event *sse.Event, converter *converter, mode Mode, outcome *Outcome) {
+	event.Data = converter.convert(event.Data)
+	if x.Text {
+		outcome.words(content(event.Data, false), mode)
+	}
+}
+
 // fail tells in the stream what went wrong.
-func (x Xingchen) fail(r *http.Request, out *output, err error) error {
+func (x *Xingchen) fail(r *http.Request, out *output, err error) error {
 	refusal := x.refusal(r.Context(), err)
-	out.add(sse.Event{Type: "error", Data: errorFrame(r, err, refusal)})
+	out.add(&sse.Event{Type: "error", Data: errorFrame(r, err, refusal)})
 	_ = out.send() // the client may be gone; the log says what happened
 	return fmt.Errorf("%w: %w", httpapi.ErrStreamBegun, refusal)
 }
@@ -177,7 +182,7 @@ func errorFrame(r *http.Request, err, refusal error) []byte {
 
 // refuse passes on what upstream answered instead of a result: its body as it came, under
 // the HTTP status that it stands for, since upstream's own is 400 for nearly everything.
-func (x Xingchen) refuse(w http.ResponseWriter, r *http.Request, err error) error {
+func (x *Xingchen) refuse(w http.ResponseWriter, r *http.Request, err error) error {
 	refusal := x.refusal(r.Context(), err)
 	own := passable(err)
 	if own == nil {
@@ -197,7 +202,7 @@ func (x Xingchen) refuse(w http.ResponseWriter, r *http.Request, err error) erro
 
 // refusal is [Refusal], but that a user's second conversation is a conflict: the user's first
 // one has to end, and nobody else needs to slow down.
-func (x Xingchen) refusal(ctx context.Context, err error) error {
+func (x *Xingchen) refusal(ctx context.Context, err error) error {
 	refusal := Refusal(ctx, err)
 	e, ok := errors.AsType[*xingchen.Error](err)
 	if !ok || !slices.Contains(x.ParallelKeys, e.Key) && !slices.Contains(x.ParallelKeys, e.Name) {
@@ -217,11 +222,6 @@ func passable(err error) *xingchen.Error {
 		return nil
 	}
 	return e
-}
-
-// enabled reads a switch in either of the spellings that upstream knows.
-func enabled(h http.Header, name string) bool {
-	return h.Get("X-AcA-"+name) == "enable" || h.Get("X-DashScope-"+name) == "enable"
 }
 
 // note keeps upstream's request id for the log line.

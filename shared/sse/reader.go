@@ -13,7 +13,7 @@ const (
 	// DefaultMaxEventBytes is the limit of a [Reader] that was given none.
 	DefaultMaxEventBytes = 8 << 20
 
-	firstBuffer   = 1 << 10  // what a reader begins with: most streams never need more
+	firstBuffer   = 2 << 10  // what a reader begins with: most streams never need more
 	busyBuffer    = 32 << 10 // what it grows to while reads fill it: then each read is a system call saved
 	pooledBuffer  = 64 << 10 // what Reset keeps
 	maxEmptyReads = 100      // then io.ErrNoProgress, as in bufio
@@ -43,7 +43,7 @@ type ReaderConfig struct {
 }
 
 // Reader reads the events of one stream by the rules in the package comment. It holds one
-// buffer of 4 KiB, which doubles when an event needs it, up to the limit, and while reads fill
+// buffer of 2 KiB, which doubles when an event needs it, up to the limit, and while reads fill
 // it, up to 32 KiB. It does not shrink before [Reader.Reset]. A Reader is for one goroutine at a time.
 type Reader struct {
 	src io.Reader

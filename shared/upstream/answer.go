@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,10 +11,7 @@ import (
 
 // MediaType is the content type without its parameters, in lower case.
 func MediaType(h http.Header) string {
-	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	if err != nil {
-		kind, _, _ = strings.Cut(h.Get("Content-Type"), ";")
-	}
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
 	return strings.ToLower(strings.TrimSpace(kind))
 }
 

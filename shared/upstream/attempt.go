@@ -14,21 +14,15 @@ import (
 type Attempt struct {
 	service, op string
 
-	caller func() error // of the caller's context
-	cause  func() error // of the call's own
-	cancel context.CancelFunc
+	caller, own context.Context
+	cancel      context.CancelFunc // of own
 }
 
 // Begin returns a context for a call that is not a stream, which is over after
 // Service.Timeout. The caller must End the attempt.
 func (s *Service) Begin(ctx context.Context, op string) (context.Context, Attempt) {
 	own, cancel := context.WithTimeoutCause(ctx, s.Timeout, errTimeout)
-	return own, s.attempt(ctx, own, op, cancel)
-}
-
-func (s *Service) attempt(caller, own context.Context, op string, cancel context.CancelFunc) Attempt {
-	cause := func() error { return context.Cause(own) }
-	return Attempt{service: s.Name, op: op, caller: caller.Err, cause: cause, cancel: cancel}
+	return own, Attempt{service: s.Name, op: op, caller: ctx, own: own, cancel: cancel}
 }
 
 // End frees what the call's context holds, and cancels the call if it still runs.
@@ -38,13 +32,13 @@ func (a Attempt) End() { a.cancel() }
 // caller's context is asked first: if it is over, that is the reason. Addresses are dropped
 // whole, as their paths and queries hold what gives access and what users said.
 func (a Attempt) Failure(err error) error {
-	if over := a.caller(); over != nil {
+	if over := a.caller.Err(); over != nil {
 		return a.wrap(over)
 	}
 	if errors.Is(err, ErrTooLarge) {
 		return a.wrap(err)
 	}
-	if cause := a.cause(); errors.Is(cause, errTimeout) || errors.Is(cause, ErrIdle) {
+	if cause := context.Cause(a.own); errors.Is(cause, errTimeout) || errors.Is(cause, ErrIdle) {
 		return &NetworkError{Service: a.service, Op: a.op, Err: cause, timeout: true}
 	}
 	if located, ok := errors.AsType[*url.Error](err); ok {

@@ -9,10 +9,10 @@ import (
 // at the clock and no timer: the timer looks later what has become of the waiting, and is
 // set again if that began after it was set.
 type idle struct {
+	since   atomic.Int64 // when the waiting began, in nanoseconds of [clock]; 0 if nobody waits
+	limit   atomic.Int64 // how long to wait
 	timer   *time.Timer
 	expire  func()
-	limit   atomic.Int64 // how long to wait
-	since   atomic.Int64 // when the waiting began, in nanoseconds of [clock]; 0 if nobody waits
 	stopped atomic.Bool
 }
 
@@ -22,11 +22,10 @@ var epoch = time.Now().Add(-time.Second)
 func clock() int64 { return int64(time.Since(epoch)) }
 
 // watch begins to wait, for limit; after that expire is called, once.
-func watch(limit time.Duration, expire func()) *idle {
-	i := &idle{expire: expire}
+func (i *idle) watch(limit time.Duration, expire func()) {
+	i.expire = expire
 	i.timer = time.AfterFunc(time.Hour, i.look)
 	i.restart(limit) // not before the timer has its name
-	return i
 }
 
 func (i *idle) begin() { i.since.Store(clock()) }

@@ -38,20 +38,23 @@ type Inspect func(header http.Header, event sse.Event) (Verdict, error)
 // Stream is an answer that arrives in frames. It is for one goroutine, but Close may be
 // called from any.
 type Stream struct {
+	// Each frame of a stream among thousands finds the caches cold. What it takes stands here
+	// side by side rather than behind pointers, and first.
+	err     error
+	ended   atomic.Bool // the last frame has come, nothing more is read but by Close
+	mayEnd  bool
+	inspect Inspect
+	idle    idle // cancels with ErrIdle
+	reader  sse.Reader
+
 	// Header is that of the answer.
 	Header http.Header
 
 	attempt     Attempt
-	inspect     Inspect
 	body        io.ReadCloser
-	reader      *sse.Reader
-	idle        *idle // cancels with ErrIdle
 	idleTimeout time.Duration
-	mayEnd      bool
-	ended       atomic.Bool // the last frame has come, nothing more is read but by Close
 	closing     sync.Once
 	closeErr    error
-	err         error
 }
 
 // Open sends a request and returns once upstream has answered with a stream, else a
@@ -60,10 +63,10 @@ type Stream struct {
 func (s *Service) Open(req *http.Request, op string, refused Refused, inspect Inspect) (*Stream, error) {
 	own, cancel := context.WithCancelCause(req.Context())
 	stream := &Stream{
-		attempt: s.attempt(req.Context(), own, op, func() { cancel(context.Canceled) }),
-		inspect: inspect, body: http.NoBody,
-		idle: watch(s.IdleTimeout, func() { cancel(ErrIdle) }), idleTimeout: s.IdleTimeout,
+		attempt: Attempt{service: s.Name, op: op, caller: req.Context(), own: own, cancel: func() { cancel(context.Canceled) }},
+		inspect: inspect, body: http.NoBody, idleTimeout: s.IdleTimeout,
 	}
+	stream.idle.watch(s.IdleTimeout, func() { cancel(ErrIdle) })
 	resp, err := s.Transport.RoundTrip(req.WithContext(own)) //nolint:bodyclose // closed by Close
 	if err != nil {
 		return nil, stream.Fail(stream.attempt.Failure(err))
@@ -71,7 +74,7 @@ func (s *Service) Open(req *http.Request, op string, refused Refused, inspect In
 	stream.body, stream.Header = resp.Body, resp.Header
 	if resp.StatusCode == http.StatusOK && MediaType(resp.Header) == "text/event-stream" {
 		stream.idle.end()
-		stream.reader = sse.NewReader(resp.Body, sse.ReaderConfig{MaxEventBytes: s.MaxResponseBytes})
+		stream.reader = *sse.NewReader(resp.Body, sse.ReaderConfig{MaxEventBytes: s.MaxResponseBytes})
 		return stream, nil
 	}
 	body, err := s.ReadAll(resp)
@@ -156,9 +159,9 @@ func (s *Stream) Close() error {
 func (s *Stream) broken(err error) error {
 	_, tooLarge := errors.AsType[*sse.TooLargeError](err)
 	switch {
-	case s.attempt.caller() != nil:
+	case s.attempt.caller.Err() != nil:
 		return s.attempt.Failure(err)
-	case errors.Is(s.attempt.cause(), ErrIdle):
+	case errors.Is(context.Cause(s.attempt.own), ErrIdle):
 		return s.attempt.wrap(fmt.Errorf("stream %w for %v", ErrIdle, s.idleTimeout))
 	case tooLarge:
 		return s.attempt.wrap(fmt.Errorf("%w: %w", ErrTooLarge, err))

@@ -50,7 +50,7 @@ type Answer struct {
 // [*Error] where status, content type or the envelope say that upstream refused, whose Body
 // may be passed on; a [*upstream.NetworkError]; [upstream.ErrTooLarge]; or the context's
 // error.
-func (c *Client) Do(ctx context.Context, call Call) (*Answer, error) {
+func (c *Client) Do(ctx context.Context, call *Call) (*Answer, error) {
 	callCtx, attempt := c.service.Begin(ctx, call.op())
 	defer attempt.End()
 	req, err := c.request(callCtx, call, false)
@@ -94,7 +94,7 @@ func (c *Call) service(stream bool) string {
 // request builds the HTTP request with the headers that the gateway wants. The body stands
 // in memory, so that net/http can send it again on a fresh connection if the one it picked
 // turns out to be dead before a byte was written.
-func (c *Client) request(ctx context.Context, call Call, stream bool) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, call *Call, stream bool) (*http.Request, error) {
 	path := call.path()
 	if !strings.HasPrefix(path, "/v2/api/") || strings.Contains(path, "/..") || strings.ContainsAny(path, "?#{") {
 		return nil, &upstream.FieldError{Field: "path", Message: "not a path of the API"}
@@ -114,21 +114,18 @@ func (c *Client) request(ctx context.Context, call Call, stream bool) (*http.Req
 	return req, nil
 }
 
-func (c *Client) setHeaders(h http.Header, call Call, stream bool) {
+func (c *Client) setHeaders(h http.Header, call *Call, stream bool) {
 	h.Set("Authorization", "Bearer "+c.key.Reveal())
-	h.Set("Content-Type", "application/json")
-	h.Set("x-fag-appcode", "aca")
-	h.Set("x-fag-servicename", call.service(stream))
-	h.Set("Accept", "application/json")
+	h.Set(HeaderService, call.service(stream))
+	h["Content-Type"], h["Accept"], h[headerApp] = asJSON, asJSON, app
 	if stream {
-		h.Set("Accept", "text/event-stream;charset=UTF-8")
-		h.Set("X-AcA-SSE", "enable")
+		h["Accept"], h[headerStream] = asStream, enabling
 	}
 	if call.DataInspection {
-		h.Set("X-AcA-DataInspection", "enable")
+		h[headerInspection] = enabling
 	}
 	if call.RequestID != "" {
-		h.Set("x-request-id", call.RequestID)
+		h.Set(headerRequestID, call.RequestID)
 	}
 }
 
@@ -170,9 +167,9 @@ func call[T any](ctx context.Context, c *Client, route Route, query url.Values, 
 			Data T `json:"data"`
 		}
 	)
-	request := Call{Route: route, Query: query}
+	request := &Call{Route: route, Query: query}
 	for _, opt := range opts {
-		opt(&request)
+		opt(request)
 	}
 	if body != nil {
 		encoded, err := json.Marshal(body)

@@ -45,6 +45,8 @@ type Client struct {
 	base    string
 	key     sign.Secret
 	service upstream.Service
+	// frames and bareFrames are c.inspect and c.inspectBare, made once for all streams.
+	frames, bareFrames upstream.Inspect
 }
 
 // New returns a client. All faults of the configuration are reported at once.
@@ -52,6 +54,7 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{key: cfg.APIKey, service: upstream.Service{
 		Name: name, Transport: cfg.Transport, Timeout: cfg.Timeout, IdleTimeout: cfg.IdleTimeout, MaxResponseBytes: cfg.MaxResponseBytes,
 	}}
+	c.frames, c.bareFrames = c.inspect, c.inspectBare
 	base, err := upstream.Address("BaseURL", cmp.Or(cfg.BaseURL, DefaultBaseURL))
 	if err == nil {
 		c.base = base.String()

@@ -234,7 +234,7 @@ func TestDoPassesBodiesUntouched(t *testing.T) {
 	const answer = `{ "code": 200, "success": true, "data": {"future": 1.0}}`
 	var saw sent
 	client := setup(t, record(&saw, answerJSON(answer)))
-	got, err := client.Do(t.Context(), xingchen.Call{
+	got, err := client.Do(t.Context(), &xingchen.Call{
 		Route: chatRoute(t), Body: []byte(body), Service: "aca-flow-chat-send", Query: url.Values{"a": {"b c"}},
 	})
 	if err != nil {
@@ -253,7 +253,7 @@ func TestDoKeepsABasePath(t *testing.T) {
 	var saw sent
 	client := setup(t, record(&saw, answerJSON(`{"code":200,"success":true}`)), func(cfg *xingchen.Config) { cfg.BaseURL += "/proxy/" })
 	route, _ := xingchen.RouteFor(http.MethodGet, "/v2/api/character/versions/abc")
-	if _, err := client.Do(t.Context(), xingchen.Call{Route: route, Path: "/v2/api/character/versions/abc"}); err != nil {
+	if _, err := client.Do(t.Context(), &xingchen.Call{Route: route, Path: "/v2/api/character/versions/abc"}); err != nil {
 		t.Fatal(err)
 	}
 	if saw.URI != "/proxy/v2/api/character/versions/abc" || saw.Service != "aca-character-versions" {
@@ -265,7 +265,7 @@ func TestDoRefusesPathsOutsideTheAPI(t *testing.T) {
 	t.Parallel()
 	client := setup(t, func(http.ResponseWriter, *http.Request) { t.Error("something was sent") })
 	for _, path := range []string{"/", "/v1/x", "/v2/api/../../x", "/v2/api/x?y=z", "/v2/api/x#y", "/v2/api/versions/{characterId}", "/v2/api/%zz", "/v2/api/a b\n"} {
-		_, err := client.Do(t.Context(), xingchen.Call{Route: chatRoute(t), Path: path})
+		_, err := client.Do(t.Context(), &xingchen.Call{Route: chatRoute(t), Path: path})
 		if _, ok := errors.AsType[*upstream.FieldError](err); !ok {
 			t.Errorf("%q: got %v, want *FieldError", path, err)
 		}
@@ -275,7 +275,7 @@ func TestDoRefusesPathsOutsideTheAPI(t *testing.T) {
 func TestDoCapsTheAnswer(t *testing.T) {
 	t.Parallel()
 	client := setup(t, answerJSON(`{"success":true,"data":"`+strings.Repeat("x", 1000)+`"}`), func(cfg *xingchen.Config) { cfg.MaxResponseBytes = 100 })
-	if _, err := client.Do(t.Context(), xingchen.Call{Route: chatRoute(t)}); !errors.Is(err, upstream.ErrTooLarge) {
+	if _, err := client.Do(t.Context(), &xingchen.Call{Route: chatRoute(t)}); !errors.Is(err, upstream.ErrTooLarge) {
 		t.Errorf("got %v, want ErrTooLarge", err)
 	}
 }
@@ -301,7 +301,7 @@ func TestDoTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := setupSilent(t)
 		start := time.Now()
-		_, err := client.Do(t.Context(), xingchen.Call{Route: chatRoute(t)})
+		_, err := client.Do(t.Context(), &xingchen.Call{Route: chatRoute(t)})
 		network, ok := errors.AsType[*upstream.NetworkError](err)
 		if !ok || !network.Timeout() || time.Since(start) != time.Minute {
 			t.Errorf("after %v: got %v, want a NetworkError that is a time-out", time.Since(start), err)
@@ -315,10 +315,10 @@ func TestDoGivesUpWithTheCaller(t *testing.T) {
 		client := setupSilent(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := client.Do(ctx, xingchen.Call{Route: chatRoute(t)}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := client.Do(ctx, &xingchen.Call{Route: chatRoute(t)}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want the context's error", err)
 		}
-		if _, err := client.Open(ctx, xingchen.Call{Route: chatRoute(t)}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := client.Open(ctx, &xingchen.Call{Route: chatRoute(t)}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want the context's error", err)
 		}
 	})
@@ -340,8 +340,8 @@ func setupSilent(t *testing.T) *xingchen.Client {
 func TestUpstreamDown(t *testing.T) {
 	t.Parallel()
 	client := setup(t, nil, func(cfg *xingchen.Config) { cfg.BaseURL = "http://127.0.0.1:1" })
-	_, doErr := client.Do(t.Context(), xingchen.Call{Route: chatRoute(t)})
-	_, openErr := client.Open(t.Context(), xingchen.Call{Route: chatRoute(t)})
+	_, doErr := client.Do(t.Context(), &xingchen.Call{Route: chatRoute(t)})
+	_, openErr := client.Open(t.Context(), &xingchen.Call{Route: chatRoute(t)})
 	for _, err := range []error{doErr, openErr} {
 		network, ok := errors.AsType[*upstream.NetworkError](err)
 		if !ok || network.Timeout() || !strings.Contains(err.Error(), "connection refused") {

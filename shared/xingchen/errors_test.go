@@ -25,8 +25,8 @@ func refuse(t *testing.T, status int, header http.Header, body string) error {
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	})
-	_, err := client.Do(t.Context(), xingchen.Call{Route: chatRoute(t)})
-	_, openErr := client.Open(t.Context(), xingchen.Call{Route: chatRoute(t)})
+	_, err := client.Do(t.Context(), &xingchen.Call{Route: chatRoute(t)})
+	_, openErr := client.Open(t.Context(), &xingchen.Call{Route: chatRoute(t)})
 	if got, want := asError(openErr), asError(err); got != nil && want != nil && status != http.StatusOK {
 		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(xingchen.Error{}, "RetryAfter")); diff != "" {
 			t.Errorf("Open and Do disagree (-do +open):\n%s", diff)

@@ -15,14 +15,14 @@ import (
 // an error as [Client.Do] does. Frames come as upstream sends them; where it sends an error,
 // Next returns an [*Error]. The context bounds the whole stream. The caller must Close what
 // it returns.
-func (c *Client) Open(ctx context.Context, call Call) (*upstream.Stream, error) {
+func (c *Client) Open(ctx context.Context, call *Call) (*upstream.Stream, error) {
 	req, err := c.request(ctx, call, true)
 	if err != nil {
 		return nil, err
 	}
-	inspect := c.inspect
+	inspect := c.frames
 	if call.Route.Bare {
-		inspect = c.inspectBare
+		inspect = c.bareFrames
 	}
 	refused := func(status int, header http.Header, body []byte) error { return c.newError(status, header, body) }
 	return c.service.Open(req, call.op(), refused, inspect)

@@ -27,9 +27,9 @@ func (c *Client) Stream(ctx context.Context, req ChatRequest, opts ...CallOption
 	if err != nil {
 		return nil, fmt.Errorf("xingchen: encode request: %w", err)
 	}
-	call := Call{Route: routeChat, Body: body}
+	call := &Call{Route: routeChat, Body: body}
 	for _, opt := range opts {
-		opt(&call)
+		opt(call)
 	}
 	events, err := c.Open(ctx, call)
 	if err != nil {

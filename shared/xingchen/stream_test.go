@@ -268,7 +268,7 @@ func TestStreamFallsSilent(t *testing.T) {
 func TestOpenTimesOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		_, err := setupSilent(t).Open(t.Context(), xingchen.Call{Route: chatRoute(t)})
+		_, err := setupSilent(t).Open(t.Context(), &xingchen.Call{Route: chatRoute(t)})
 		network, ok := errors.AsType[*upstream.NetworkError](err)
 		if !ok || !network.Timeout() || !errors.Is(err, upstream.ErrIdle) {
 			t.Errorf("got %v, want a NetworkError that is a time-out", err)
@@ -318,7 +318,7 @@ func TestOpenHandsFramesOnAsTheyCame(t *testing.T) {
 	t.Parallel()
 	body := string(fixture(t, "assumed-xingchen-stream-cumulative.sse"))
 	client := setup(t, answerSSE(body))
-	events, err := client.Open(t.Context(), xingchen.Call{Route: chatRoute(t), Body: []byte("{}")})
+	events, err := client.Open(t.Context(), &xingchen.Call{Route: chatRoute(t), Body: []byte("{}")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +351,7 @@ func TestBareStreams(t *testing.T) {
 		delta + finish + usage:                     nil,
 		delta:                                      upstream.ErrTruncated,
 	} {
-		events, err := setup(t, answerSSE(body)).Open(t.Context(), xingchen.Call{Route: route})
+		events, err := setup(t, answerSSE(body)).Open(t.Context(), &xingchen.Call{Route: route})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -289,7 +289,7 @@ func TestModelCompletes(t *testing.T) {
 			t.Parallel()
 			client, _ := minded(t, tc.mind, emulator.Assumptions{})
 			body := `{"stream":true,"messages":[{"role":"user","content":"你好"}]` + tc.extra + `}`
-			stream, err := client.Open(t.Context(), xingchen.Call{Route: route, Body: []byte(body)})
+			stream, err := client.Open(t.Context(), &xingchen.Call{Route: route, Body: []byte(body)})
 			if err != nil {
 				t.Fatal(err)
 			}

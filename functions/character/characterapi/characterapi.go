@@ -68,7 +68,7 @@ func Routes(cfg Config) []httpapi.Route {
 	if cfg.Client == nil {
 		return nil
 	}
-	h := handler{cfg: cfg, relay: relay.Xingchen{Client: cfg.Client}}
+	h := handler{cfg: cfg, relay: &relay.Xingchen{Client: cfg.Client}}
 	routes := make([]httpapi.Route, 0, len(operations))
 	for _, op := range operations {
 		routes = append(routes, httpapi.Route{
@@ -81,7 +81,7 @@ func Routes(cfg Config) []httpapi.Route {
 
 type handler struct {
 	cfg   Config
-	relay relay.Xingchen
+	relay *relay.Xingchen
 }
 
 // serve checks a request and hands it on.
@@ -98,13 +98,12 @@ func (h handler) serve(op operation, w http.ResponseWriter, r *http.Request) err
 	if err != nil {
 		return err
 	}
-	call := xingchen.Call{Route: route, Path: r.URL.EscapedPath(), Query: r.URL.Query(), Body: body}
+	call := &xingchen.Call{Route: route, Path: r.URL.EscapedPath(), Query: r.URL.Query(), Body: body}
 	if op.event == "" || h.cfg.Events == nil {
-		_, err = h.relay.Serve(w, r, call, relay.Whole)
-		return err
+		return h.relay.Serve(w, r, call, relay.Whole, relay.NewOutcome())
 	}
 	out := &listener{ResponseWriter: w}
-	_, err = h.relay.Serve(out, r, call, relay.Whole)
+	err = h.relay.Serve(out, r, call, relay.Whole, relay.NewOutcome())
 	h.tell(op, r, document, out)
 	return err
 }

@@ -73,7 +73,7 @@ type recommend struct {
 	Category    string  `json:"category,omitempty"`
 }
 
-func (b beebotHandler) ask(w http.ResponseWriter, r *http.Request) error {
+func (b *beebotHandler) ask(w http.ResponseWriter, r *http.Request) error {
 	var question askQuestion
 	if err := decodeQuestion(r, &question); err != nil {
 		return err
@@ -88,14 +88,14 @@ func (b beebotHandler) ask(w http.ResponseWriter, r *http.Request) error {
 	if question.Perspective != "" {
 		request.Perspective = []string{question.Perspective}
 	}
-	c := desk.Conversation{Bot: jobs.Bot(jobs.BotBeebot, request.InstanceID), User: question.SenderID, Surface: jobs.SurfaceBeebot, Question: question.Utterance}
-	return b.desk.Serve(r, c, func() (relay.Outcome, error) { return b.answer(w, r, request) })
+	c := &desk.Conversation{Bot: jobs.Bot(jobs.BotBeebot, request.InstanceID), User: question.SenderID, Surface: jobs.SurfaceBeebot, Question: question.Utterance}
+	return b.desk.Serve(r, c, func(o *relay.Outcome) error { return b.answer(w, r, request, o) })
 }
 
-func (b beebotHandler) answer(w http.ResponseWriter, r *http.Request, request beebot.ChatRequest) (relay.Outcome, error) {
-	response, outcome, err := b.relay.Consult(r.Context(), request)
+func (b *beebotHandler) answer(w http.ResponseWriter, r *http.Request, request beebot.ChatRequest, outcome *relay.Outcome) error {
+	response, err := b.relay.Consult(r.Context(), request, outcome)
 	if err != nil {
-		return outcome, err
+		return err
 	}
 	answer := askAnswer{
 		RequestID: httpapi.CallFrom(r.Context()).ID, SessionID: response.SessionID, MessageID: response.MessageID,
@@ -105,7 +105,7 @@ func (b beebotHandler) answer(w http.ResponseWriter, r *http.Request, request be
 	for _, a := range response.Answers {
 		answer.Answers = append(answer.Answers, newAnswerItem(a))
 	}
-	return outcome, httpapi.WriteJSON(w, http.StatusOK, answer)
+	return httpapi.WriteJSON(w, http.StatusOK, answer)
 }
 
 func newAnswerItem(a beebot.Answer) answerItem {
@@ -137,7 +137,7 @@ const maxTag = 1024
 
 // streamAccess hands the caller a signed stream address of its own. It is the one answer
 // in which a secret stands.
-func (b beebotHandler) streamAccess(w http.ResponseWriter, r *http.Request) error {
+func (b *beebotHandler) streamAccess(w http.ResponseWriter, r *http.Request) error {
 	var visitor struct {
 		SessionID   string          `json:"sessionId"`
 		SenderID    string          `json:"senderId"`

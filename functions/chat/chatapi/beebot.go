@@ -20,8 +20,8 @@ type beebotHandler struct {
 	desk  desk.Desk
 }
 
-func newBeebotHandler(cfg Config) beebotHandler {
-	return beebotHandler{
+func newBeebotHandler(cfg Config) *beebotHandler {
+	return &beebotHandler{
 		relay: relay.Beebot{Client: cfg.Beebot, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect},
 		desk:  cfg.desk("beebot", cfg.BeebotBudget),
 	}
@@ -37,7 +37,7 @@ type chatQuestion struct {
 	Stream      *bool           `json:"stream"`
 }
 
-func (b beebotHandler) chat(w http.ResponseWriter, r *http.Request) error {
+func (b *beebotHandler) chat(w http.ResponseWriter, r *http.Request) error {
 	var question chatQuestion
 	if err := decodeQuestion(r, &question); err != nil {
 		return err
@@ -50,12 +50,12 @@ func (b beebotHandler) chat(w http.ResponseWriter, r *http.Request) error {
 		stream = *question.Stream
 	}
 	instance := r.PathValue("instanceId")
-	c := desk.Conversation{Bot: jobs.Bot(jobs.BotBeebot, instance), User: question.SenderID, Surface: jobs.SurfaceBeebot, Question: question.Utterance, Stream: stream}
-	return b.desk.Serve(r, c, func() (relay.Outcome, error) {
+	c := &desk.Conversation{Bot: jobs.Bot(jobs.BotBeebot, instance), User: question.SenderID, Surface: jobs.SurfaceBeebot, Question: question.Utterance, Stream: stream}
+	return b.desk.Serve(r, c, func(o *relay.Outcome) error {
 		return b.relay.Serve(w, r, beebot.StreamRequest{
 			InstanceID: instance, Utterance: question.Utterance, SessionID: question.SessionID,
 			SenderID: question.SenderID, SenderNick: question.SenderNick, VendorParam: given(question.VendorParam),
-		}, stream)
+		}, stream, o)
 	})
 }
 

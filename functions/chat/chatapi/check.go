@@ -1,11 +1,15 @@
 package chatapi
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 
+	"xinghe/shared/desk"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/jobs"
+	"xinghe/shared/relay"
+	"xinghe/shared/xingchen"
 )
 
 // chatBody is what of a chat's body the function looks at. All else passes unseen. It
@@ -13,21 +17,9 @@ import (
 type chatBody struct {
 	Input struct {
 		Messages []struct {
-			Role    string `json:"role"`
 			Content string `json:"content"`
 		} `json:"messages"`
-		ACA struct {
-			BotProfile struct {
-				CharacterID string `json:"characterId"`
-				Name        string `json:"name"`
-			} `json:"botProfile"`
-			UserProfile struct {
-				UserID string `json:"userId"`
-			} `json:"userProfile"`
-			Context struct {
-				IsRegenerate bool `json:"isRegenerate"`
-			} `json:"context"`
-		} `json:"aca"`
+		ACA json.RawMessage `json:"aca"`
 	} `json:"input"`
 	Model      string `json:"model"`
 	Parameters struct {
@@ -35,6 +27,23 @@ type chatBody struct {
 		// Incremental is the spelling of the official Go SDK's own documents.
 		Incremental bool `json:"incremental_output"`
 	} `json:"parameters"`
+
+	aca acaBody
+}
+
+// acaBody is read apart from what stands around it: encoding/json takes nearly a KiB of the
+// stack for each level of objects, and all in one would double the stack of each stream.
+type acaBody struct {
+	BotProfile struct {
+		CharacterID string `json:"characterId"`
+		Name        string `json:"name"`
+	} `json:"botProfile"`
+	UserProfile struct {
+		UserID string `json:"userId"`
+	} `json:"userProfile"`
+	Context struct {
+		IsRegenerate bool `json:"isRegenerate"`
+	} `json:"context"`
 }
 
 func readChat(body []byte) (*chatBody, error) {
@@ -42,7 +51,10 @@ func readChat(body []byte) (*chatBody, error) {
 	if err := httpapi.DecodeLenient(body, chat); err != nil {
 		return nil, err
 	}
-	return chat, nil
+	if chat.Input.ACA == nil {
+		return chat, nil
+	}
+	return chat, httpapi.DecodeField("input.aca", chat.Input.ACA, &chat.aca)
 }
 
 // check names every fault of a role chat that can be told without asking upstream.
@@ -51,7 +63,7 @@ func (c *chatBody) check() error {
 	fault := func(field, message string) {
 		faults = append(faults, httpapi.FieldError{Field: field, Message: message})
 	}
-	aca := &c.Input.ACA
+	aca := &c.aca
 	if len(c.Input.Messages) == 0 && !aca.Context.IsRegenerate {
 		fault("input.messages", "missing: at least one message")
 	}
@@ -66,7 +78,7 @@ func (c *chatBody) check() error {
 
 // checkUser is the check of what upstream describes otherwise than a role chat.
 func (c *chatBody) checkUser() error {
-	if c.Input.ACA.UserProfile.UserID == "" {
+	if c.aca.UserProfile.UserID == "" {
 		return httpapi.Invalid(httpapi.FieldError{Field: "input.aca.userProfile.userId", Message: "missing"})
 	}
 	return nil
@@ -75,13 +87,19 @@ func (c *chatBody) checkUser() error {
 // bot names whom the user talks to: a platform character by its id, one that the caller
 // brings along by its model.
 func (c *chatBody) bot() string {
-	if id := c.Input.ACA.BotProfile.CharacterID; id != "" {
+	if id := c.aca.BotProfile.CharacterID; id != "" {
 		return jobs.Bot(jobs.BotCharacter, id)
 	}
 	if c.Model != "" {
 		return jobs.Bot(jobs.BotModel, c.Model)
 	}
 	return jobs.Bot(jobs.BotModel, "default")
+}
+
+func (c *chatBody) conversation(mode relay.Mode) *desk.Conversation {
+	return &desk.Conversation{
+		Bot: c.bot(), User: c.aca.UserProfile.UserID, Surface: jobs.SurfaceXingchen, Question: c.question(), Stream: mode != relay.Whole,
+	}
 }
 
 func (c *chatBody) question() string {
@@ -93,5 +111,5 @@ func (c *chatBody) question() string {
 
 // isWorkflow tells a workflow by its service name; its path may be that of role chat.
 func isWorkflow(h http.Header) bool {
-	return strings.HasPrefix(h.Get("x-fag-servicename"), "aca-flow-")
+	return strings.HasPrefix(h.Get(xingchen.HeaderService), "aca-flow-")
 }

@@ -18,15 +18,15 @@ import (
 // that is not configured are not known to it.
 type openaiHandler struct {
 	cfg    Config
-	x      xingchenHandler
-	bots   beebotHandler
+	x      *xingchenHandler
+	bots   *beebotHandler
 	owned  *characterList
 	robots map[string]beebot.Robot
 	route  xingchen.Route
 }
 
 func openaiRoutes(cfg Config) []httpapi.Route {
-	o := openaiHandler{cfg: cfg, robots: map[string]beebot.Robot{}}
+	o := &openaiHandler{cfg: cfg, robots: map[string]beebot.Robot{}}
 	if cfg.Xingchen != nil {
 		o.x = newXingchenHandler(cfg)
 		o.owned = newCharacterList(cfg.Xingchen, o.x.desk)
@@ -59,7 +59,7 @@ func (p partner) bot() string { return jobs.Bot(p.kind, p.id) }
 
 // partner finds out who is meant. Whether a character or a model of Xingchen's exists is for
 // upstream to say.
-func (o openaiHandler) partner(model string) (partner, error) {
+func (o *openaiHandler) partner(model string) (partner, error) {
 	kind, id, found := strings.Cut(model, ":")
 	robot, isRobot := o.robots[id]
 	switch {
@@ -84,7 +84,7 @@ func unknownModel(model, why string) error {
 }
 
 // complete serves POST /v1/chat/completions.
-func (o openaiHandler) complete(w http.ResponseWriter, r *http.Request) error {
+func (o *openaiHandler) complete(w http.ResponseWriter, r *http.Request) error {
 	body, err := httpapi.ReadBody(r)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (o openaiHandler) complete(w http.ResponseWriter, r *http.Request) error {
 	if err := req.checkFor(to); err != nil {
 		return err
 	}
-	c := desk.Conversation{
+	c := &desk.Conversation{
 		Bot: to.bot(), User: req.User, Surface: jobs.SurfaceOpenAI, Question: req.question(), Stream: req.Stream,
 	}
 	if c.User == "" {
@@ -108,17 +108,17 @@ func (o openaiHandler) complete(w http.ResponseWriter, r *http.Request) error {
 	}
 	told := relay.Completion{Model: req.Model, Created: o.cfg.Now(), Stream: req.Stream, Usage: req.StreamOptions.IncludeUsage}
 	if to.kind == jobs.BotBeebot {
-		return o.bots.desk.Serve(r, c, func() (relay.Outcome, error) {
+		return o.bots.desk.Serve(r, c, func(outcome *relay.Outcome) error {
 			return o.bots.relay.Complete(w, r, beebot.Robot{ID: to.id, Classic: to.classic}, beebot.StreamRequest{
 				Utterance: req.question(), SessionID: req.Metadata[metaSession], SenderID: c.User, SenderNick: req.userName(),
-			}, told)
+			}, told, outcome)
 		})
 	}
 	question, err := json.Marshal(req.roleChat(to, c.User))
 	if err != nil {
 		return fmt.Errorf("encode role chat: %w", err)
 	}
-	return o.x.desk.Serve(r, c, func() (relay.Outcome, error) {
-		return o.x.relay.Complete(w, r, xingchen.Call{Route: o.route, Body: question}, told)
+	return o.x.desk.Serve(r, c, func(outcome *relay.Outcome) error {
+		return o.x.relay.Complete(w, r, &xingchen.Call{Route: o.route, Body: question}, told, outcome)
 	})
 }

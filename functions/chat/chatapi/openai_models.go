@@ -44,12 +44,12 @@ func newCharacterModel(c xingchen.Character) modelObject {
 
 // isXingchenModel takes the names that are configured, and leaves those that look like one
 // of Xingchen's to upstream.
-func (o openaiHandler) isXingchenModel(name string) bool {
+func (o *openaiHandler) isXingchenModel(name string) bool {
 	return strings.HasPrefix(name, "xingchen-") || slices.Contains(o.cfg.Models, name)
 }
 
 // models serves GET /v1/models: the characters of the account, then robots, then models.
-func (o openaiHandler) models(w http.ResponseWriter, r *http.Request) error {
+func (o *openaiHandler) models(w http.ResponseWriter, r *http.Request) error {
 	list := struct {
 		Object string        `json:"object"`
 		Data   []modelObject `json:"data"`
@@ -75,7 +75,7 @@ func (o openaiHandler) models(w http.ResponseWriter, r *http.Request) error {
 }
 
 // model serves GET /v1/models/{model}: whoever may be talked to, listed or not.
-func (o openaiHandler) model(w http.ResponseWriter, r *http.Request) error {
+func (o *openaiHandler) model(w http.ResponseWriter, r *http.Request) error {
 	to, err := o.partner(r.PathValue("model"))
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 
 	"xinghe/shared/desk"
 	"xinghe/shared/httpapi"
-	"xinghe/shared/jobs"
 	"xinghe/shared/relay"
 	"xinghe/shared/xingchen"
 )
@@ -16,15 +15,15 @@ type xingchenHandler struct {
 	desk  desk.Desk
 }
 
-func newXingchenHandler(cfg Config) xingchenHandler {
-	return xingchenHandler{
+func newXingchenHandler(cfg Config) *xingchenHandler {
+	return &xingchenHandler{
 		relay: relay.Xingchen{Client: cfg.Xingchen, Heartbeat: cfg.Heartbeat, Disconnect: cfg.Disconnect, Text: cfg.EventText, Output: cfg.Output, ParallelKeys: cfg.ParallelKeys},
 		desk:  cfg.desk("xingchen", cfg.XingchenBudget),
 	}
 }
 
 // send is a role chat: checked, in its turn, within the budget.
-func (x xingchenHandler) send(w http.ResponseWriter, r *http.Request) error {
+func (x *xingchenHandler) send(w http.ResponseWriter, r *http.Request) error {
 	if isWorkflow(r.Header) {
 		return x.forward(w, r) // its body has another form
 	}
@@ -33,11 +32,11 @@ func (x xingchenHandler) send(w http.ResponseWriter, r *http.Request) error {
 
 // sendToGroup is a chat among several characters, whose body upstream checks but for the
 // user.
-func (x xingchenHandler) sendToGroup(w http.ResponseWriter, r *http.Request) error {
+func (x *xingchenHandler) sendToGroup(w http.ResponseWriter, r *http.Request) error {
 	return x.converse(w, r, (*chatBody).checkUser)
 }
 
-func (x xingchenHandler) converse(w http.ResponseWriter, r *http.Request, check func(*chatBody) error) error {
+func (x *xingchenHandler) converse(w http.ResponseWriter, r *http.Request, check func(*chatBody) error) error {
 	body, err := httpapi.ReadBody(r)
 	if err != nil {
 		return err
@@ -54,12 +53,11 @@ func (x xingchenHandler) converse(w http.ResponseWriter, r *http.Request, check 
 		return err
 	}
 	mode := relay.ModeOf(r.Header, chat.Parameters.IncrementalOutput || chat.Parameters.Incremental)
-	c := desk.Conversation{Bot: chat.bot(), User: chat.Input.ACA.UserProfile.UserID, Surface: jobs.SurfaceXingchen, Question: chat.question(), Stream: mode != relay.Whole}
-	return x.desk.Serve(r, c, func() (relay.Outcome, error) { return x.relay.Serve(w, r, call, mode) })
+	return x.desk.Serve(r, chat.conversation(mode), func(o *relay.Outcome) error { return x.relay.Serve(w, r, call, mode, o) })
 }
 
 // forward hands a request on as it is; upstream checks it.
-func (x xingchenHandler) forward(w http.ResponseWriter, r *http.Request) error {
+func (x *xingchenHandler) forward(w http.ResponseWriter, r *http.Request) error {
 	body, err := httpapi.ReadBody(r)
 	if err != nil {
 		return err
@@ -75,24 +73,24 @@ func (x xingchenHandler) forward(w http.ResponseWriter, r *http.Request) error {
 	if call.Route.Streams() {
 		mode = relay.ModeOf(r.Header, false)
 	}
-	_, err = x.relay.Serve(w, r, call, mode)
+	err = x.relay.Serve(w, r, call, mode, relay.NewOutcome())
 	x.desk.Heed(err)
 	return err
 }
 
 // routed is the call upstream for a request. A service that the header names otherwise than
 // the path is taken from the header: the workflow service shares its path with role chat.
-func routed(r *http.Request, body []byte) (xingchen.Call, error) {
+func routed(r *http.Request, body []byte) (*xingchen.Call, error) {
 	route, ok := xingchen.RouteFor(r.Method, r.URL.Path)
 	if !ok {
-		return xingchen.Call{}, httpapi.NotFound(r.Method + " " + r.URL.Path)
+		return nil, httpapi.NotFound(r.Method + " " + r.URL.Path)
 	}
-	call := xingchen.Call{Route: route, Path: r.URL.EscapedPath(), Body: body}
+	call := &xingchen.Call{Route: route, Path: r.URL.EscapedPath(), Body: body}
 	if r.URL.RawQuery != "" {
 		call.Query = r.URL.Query()
 	}
 	if isWorkflow(r.Header) {
-		call.Service = r.Header.Get("x-fag-servicename")
+		call.Service = r.Header.Get(xingchen.HeaderService)
 	}
 	return call, nil
 }

@@ -86,7 +86,7 @@ func (a *API) watch(ctx context.Context, id string) <-chan state {
 // stream is the client's side of an event stream.
 type stream struct {
 	out   *sse.Writer
-	flush func() error
+	flush httpapi.Flusher
 	last  uint64 // revision that the client has
 }
 
@@ -119,7 +119,7 @@ func (s *stream) relay(ctx context.Context, states <-chan state, heartbeat time.
 }
 
 // beat writes a comment. No blank line follows it: some clients take that for an event.
-func (s *stream) beat() error { return errors.Join(s.out.Comment(""), s.flush()) }
+func (s *stream) beat() error { return errors.Join(s.out.Comment(""), s.flush.FlushError()) }
 
 // send writes a state that the client has not got, and reports whether more may follow.
 func (s *stream) send(entry queue.Entry[jobs.Export]) (more bool, err error) {
@@ -135,7 +135,7 @@ func (s *stream) send(entry queue.Entry[jobs.Export]) (more bool, err error) {
 	}
 	s.last = entry.Revision
 	event := sse.Event{Type: kind(entry.Value.State), ID: strconv.FormatUint(entry.Revision, 10), Data: data}
-	return !entry.Value.State.Ended(), errors.Join(s.out.Event(event), s.flush())
+	return !entry.Value.State.Ended(), errors.Join(s.out.Event(event), s.flush.FlushError())
 }
 
 // kind is the type of event that tells of a state.

@@ -87,26 +87,26 @@ func (a ask) do(r *http.Request, m message, fields []byte) (answer, error) {
 		return answer{}, err
 	}
 	kind, id, _ := jobs.SplitBot(f.Bot)
-	place, question := a.api.cfg.XingchenDesk, func() (relay.Reply, relay.Outcome, error) { return a.character(r, id, f) }
+	place, question := &a.api.cfg.XingchenDesk, func(o *relay.Outcome) (relay.Reply, error) { return a.character(r, id, f, o) }
 	if kind == jobs.BotBeebot {
-		place = a.api.cfg.BeebotDesk
-		question = func() (relay.Reply, relay.Outcome, error) {
-			return a.b.Ask(r, a.robots[id], beebot.StreamRequest{Utterance: f.Text, SessionID: f.SessionID, SenderID: f.UserID})
+		place = &a.api.cfg.BeebotDesk
+		question = func(o *relay.Outcome) (relay.Reply, error) {
+			return a.b.Ask(r, a.robots[id], beebot.StreamRequest{Utterance: f.Text, SessionID: f.SessionID, SenderID: f.UserID}, o)
 		}
 	}
 	var reply said
-	c := desk.Conversation{Bot: f.Bot, User: f.UserID, Surface: jobs.SurfaceWebhook, Question: f.Text}
-	err := place.Serve(r, c, func() (relay.Outcome, error) {
-		answered, outcome, err := question()
+	c := &desk.Conversation{Bot: f.Bot, User: f.UserID, Surface: jobs.SurfaceWebhook, Question: f.Text}
+	err := place.Serve(r, c, func(outcome *relay.Outcome) error {
+		answered, err := question(outcome)
 		if err != nil {
-			return outcome, err
+			return err
 		}
 		outcome.Text = answered.Choices[0].Text
 		reply = said{MessageID: answered.MessageID, SessionID: outcome.SessionID, Text: outcome.Text}
 		if h := outcome.Handover; h != nil {
 			reply.Handover = &jobs.ChatHandover{SkillGroup: h.SkillGroup, Ext: h.Ext}
 		}
-		return outcome, nil
+		return nil
 	})
 	if err != nil {
 		return answer{}, err
@@ -122,13 +122,13 @@ func (a ask) do(r *http.Request, m message, fields []byte) (answer, error) {
 }
 
 // character asks one in the conversation that the platform keeps for the user.
-func (a ask) character(r *http.Request, id string, f askFields) (relay.Reply, relay.Outcome, error) {
+func (a ask) character(r *http.Request, id string, f askFields, outcome *relay.Outcome) (relay.Reply, error) {
 	body, err := json.Marshal(xingchen.ChatRequest{Input: xingchen.ChatInput{
 		Messages: []xingchen.Message{{Role: "user", Content: f.Text}},
 		ACA:      xingchen.ACA{BotProfile: xingchen.BotProfile{CharacterID: id}, UserProfile: xingchen.UserProfile{UserID: f.UserID}},
 	}})
 	if err != nil {
-		return relay.Reply{}, relay.Outcome{}, fmt.Errorf("encode role chat: %w", err)
+		return relay.Reply{}, fmt.Errorf("encode role chat: %w", err)
 	}
-	return a.x.Ask(r, xingchen.Call{Route: a.route, Body: body})
+	return a.x.Ask(r, &xingchen.Call{Route: a.route, Body: body}, outcome)
 }

@@ -167,12 +167,12 @@ func (a *API) settle(ctx context.Context, held []httpapi.Reservation, accepted b
 	for _, reservation := range held {
 		if !accepted {
 			if err := a.replays.Release(ctx, reservation); err != nil {
-				zerolog.Ctx(ctx).Warn().Err(err).Msg("a webhook's id stays taken until its lease ends")
+				httpapi.Line(ctx, zerolog.WarnLevel).Err(err).Msg("a webhook's id stays taken until its lease ends")
 			}
 			continue
 		}
 		if err := a.replays.Keep(ctx, reservation, httpapi.Answer{Status: http.StatusOK}); err != nil {
-			zerolog.Ctx(ctx).Error().Err(err).Msg("a webhook's id is forgotten when its lease ends")
+			httpapi.Line(ctx, zerolog.ErrorLevel).Err(err).Msg("a webhook's id is forgotten when its lease ends")
 		}
 	}
 }

@@ -114,7 +114,7 @@ func (f *findings) complete(answer said) {
 
 func answersInTheEnvelope(ctx context.Context, s *session) error {
 	route, _ := xingchen.RouteFor(http.MethodPost, "/v2/api/character/search")
-	answer, err := s.Client.Do(ctx, xingchen.Call{Route: route, Body: []byte(`{"where":{"scope":"my"},"orderBy":["gmtModified desc"],"pageNum":1,"pageSize":10}`)})
+	answer, err := s.Client.Do(ctx, &xingchen.Call{Route: route, Body: []byte(`{"where":{"scope":"my"},"orderBy":["gmtModified desc"],"pageNum":1,"pageSize":10}`)})
 	if err != nil {
 		return fmt.Errorf("search: %w", err)
 	}

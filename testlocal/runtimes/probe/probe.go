@@ -89,11 +89,11 @@ func (p *probe) stream(w http.ResponseWriter, r *http.Request) {
 			<-apart.C
 		}
 		_, _ = fmt.Fprintf(w, "data: %d\n\n", i)
-		_ = flush()
+		_ = flush.FlushError()
 		p.ask("sent-" + strconv.Itoa(i))
 		if r.Context().Err() != nil {
 			_, _ = io.WriteString(w, "event: error\ndata: cut\n\n")
-			_ = flush()
+			_ = flush.FlushError()
 			return
 		}
 	}
@@ -102,7 +102,7 @@ func (p *probe) stream(w http.ResponseWriter, r *http.Request) {
 func (p *probe) panicLate(w http.ResponseWriter, _ *http.Request) {
 	flush := httpapi.BeginStream(w)
 	_, _ = io.WriteString(w, "data: 0\n\n")
-	_ = flush()
+	_ = flush.FlushError()
 	p.ask("sent-0")
 	panic("after the first byte")
 }
@@ -111,7 +111,7 @@ func (p *probe) panicLate(w http.ResponseWriter, _ *http.Request) {
 func (p *probe) wait(w http.ResponseWriter, r *http.Request) {
 	flush := httpapi.BeginStream(w)
 	_, _ = io.WriteString(w, "data: 0\n\n")
-	_ = flush()
+	_ = flush.FlushError()
 	let := make(chan struct{})
 	go func() {
 		defer close(let)
@@ -127,7 +127,7 @@ func (p *probe) wait(w http.ResponseWriter, r *http.Request) {
 	case <-let:
 	}
 	_, _ = fmt.Fprintf(w, "event: end\ndata: %s\n\n", end)
-	_ = flush()
+	_ = flush.FlushError()
 	p.tell("end: " + end)
 }
 
@@ -135,7 +135,7 @@ func (p *probe) wait(w http.ResponseWriter, r *http.Request) {
 func (p *probe) stubborn(w http.ResponseWriter, _ *http.Request) {
 	flush := httpapi.BeginStream(w)
 	_, _ = io.WriteString(w, "data: 0\n\n")
-	_ = flush()
+	_ = flush.FlushError()
 	p.ask("stubborn")
 }
 
