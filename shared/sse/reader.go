@@ -43,8 +43,8 @@ type ReaderConfig struct {
 }
 
 // Reader reads the events of one stream by the rules in the package comment. It holds one
-// buffer of 2 KiB, which doubles when an event needs it, up to the limit, and while reads fill
-// it, up to 32 KiB. It does not shrink before [Reader.Reset]. A Reader is for one goroutine at a time.
+// buffer of 2 KiB, which doubles when an event needs it, up to the limit, and grows fourfold
+// while reads fill it, up to 32 KiB. It does not shrink before [Reader.Reset]. A Reader is for one goroutine at a time.
 type Reader struct {
 	src io.Reader
 	max int
@@ -281,7 +281,7 @@ func (r *Reader) fill() {
 // the buffer never exceeds. A byte moves once a line at most, not once a read.
 func (r *Reader) makeRoom() bool {
 	if r.full && len(r.buf) < min(busyBuffer, r.max) {
-		r.grow()
+		r.grow(4)
 	}
 	if r.pos == r.end && !r.hasData {
 		r.pos, r.end = 0, 0
@@ -301,12 +301,12 @@ func (r *Reader) makeRoom() bool {
 	if len(r.buf) == r.max {
 		return false
 	}
-	r.grow()
+	r.grow(2)
 	return true
 }
 
-func (r *Reader) grow() {
-	larger := make([]byte, min(2*len(r.buf), r.max))
+func (r *Reader) grow(times int) {
+	larger := make([]byte, min(times*len(r.buf), r.max))
 	copy(larger, r.buf)
 	r.buf = larger
 }

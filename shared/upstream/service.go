@@ -91,6 +91,9 @@ var sharedTransport = &http.Transport{
 	MaxIdleConns:        4096,
 	MaxIdleConnsPerHost: 4096,
 	WriteBufferSize:     2 << 10, // requests are small, open streams many
+	// The frames of one read, and the rest of one before, should fit the 4 KiB that a server of
+	// net/http writes at once: else there are two writes for each read.
+	ReadBufferSize:      3456,
 	IdleConnTimeout:     90 * time.Second,
 	TLSHandshakeTimeout: 5 * time.Second,
 	// Frames must not wait in a decompressor.

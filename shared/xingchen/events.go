@@ -50,17 +50,18 @@ func (c *Client) inspect(header http.Header, event sse.Event) (upstream.Verdict,
 
 // glance settles what nearly every frame is: one that ends in the documented way, stop
 // being the last of its fields, and holds no field of an error. The capital is rare in
-// frames, which makes the search for errorCode and httpStatusCode one for a single byte.
+// frames, which makes the search for errorCode and httpStatusCode one for a single byte;
+// the search for success is dearer, and left to the frame that ends the stream.
 func glance(data []byte) (upstream.Verdict, bool) {
-	verdict := upstream.Keep
 	switch {
+	case bytes.Contains(data, []byte(`Code"`)):
+		return upstream.Skip, false
 	case bytes.HasSuffix(data, []byte(`,"stop":false}`)):
+		return upstream.Keep, true
 	case bytes.HasSuffix(data, []byte(`,"stop":true}`)):
-		verdict = upstream.Last
-	default:
-		return verdict, false
+		return upstream.Last, !bytes.Contains(data, []byte(`"success"`))
 	}
-	return verdict, !bytes.Contains(data, []byte(`Code"`)) && !bytes.Contains(data, []byte(`"success"`))
+	return upstream.Skip, false
 }
 
 // inspectBare does the same for the model interface, whose streams may end after the frame
