@@ -130,14 +130,13 @@ func (c *Client) setHeaders(h http.Header, call *Call, stream bool) {
 }
 
 // check tells a success from a refusal. The envelope is decoded only if a glance does not
-// settle it: quotation marks inside a text are escaped, so `"success":true` is the
-// envelope's own or that of an object below it.
+// settle it: what ends in success:true, as upstream's envelopes do, and holds no field of an
+// error.
 func (c *Client) check(route Route, resp *http.Response, body []byte) error {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 || !isJSON(resp.Header) {
 		return c.newError(resp.StatusCode, resp.Header, body)
 	}
-	if closed(body) && bytes.Contains(body, []byte(`"success":true`)) &&
-		!bytes.Contains(body, []byte(`"success":false`)) && !bytes.Contains(body, []byte(`"errorCode"`)) {
+	if bytes.HasSuffix(body, []byte(`,"success":true}`)) && !bytes.Contains(body, []byte(`Code"`)) {
 		return nil
 	}
 	var r refusal
