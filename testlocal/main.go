@@ -61,12 +61,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		err = runEmulator(ctx, args, getenv, stdout, stderr)
 	case "demo":
 		err = runDemo(ctx, args, getenv, stdout, stderr)
+	case "help":
+		_, _ = io.WriteString(stdout, usage)
 	default:
 		_, _ = fmt.Fprintf(stderr, "%q is no command\n%s", command, usage)
 		return 2
 	}
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
 	case errors.Is(err, errUsage):
 		return 2
@@ -78,7 +80,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 // parse reads flags; what is left over is a mistake.
 func parse(flags *flag.FlagSet, args []string, stderr io.Writer) error {
 	flags.SetOutput(stderr)
-	if err := flags.Parse(args); err != nil {
+	flags.Usage = func() {
+		_, _ = io.WriteString(stderr, usage+"flags:\n")
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return err
+	} else if err != nil {
 		return errUsage
 	}
 	if flags.NArg() > 0 {

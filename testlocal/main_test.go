@@ -74,6 +74,8 @@ func TestCommandLine(t *testing.T) {
 		code int
 		want string
 	}{
+		{[]string{"--help"}, 0, "go run ./testlocal emulator"},
+		{[]string{"demo", "-h"}, 0, "-keep"},
 		{[]string{"nope"}, 2, `"nope" is no command`},
 		{[]string{"demo", "more"}, 2, `"more" is not understood`},
 		{[]string{"-x"}, 2, "not defined"},

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"xinghe/shared/queue"
 	"xinghe/shared/sign"
 	"xinghe/shared/sse"
 )
@@ -175,7 +176,7 @@ func (c *client) follow(ctx context.Context, path string, each func(sse.Event) (
 		if !again {
 			return err
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := queue.Pause(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -238,7 +239,7 @@ func (c *client) patiently(ctx context.Context, do func() error) error {
 		if !again || ctx.Err() != nil {
 			return err
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := queue.Pause(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -263,15 +264,4 @@ func lasting(err error) error {
 		return nil
 	}
 	return &outcomeError{code: exitFailed, err: err}
-}
-
-func pause(ctx context.Context, wait time.Duration) error {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

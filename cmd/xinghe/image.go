@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"xinghe/shared/jobs"
+	"xinghe/shared/queue"
 )
 
 func newImageCommand(c *client) *cobra.Command {
@@ -68,7 +69,7 @@ func (c *client) image(ctx context.Context, wanted jobs.ImageRequest, wait bool,
 		if err := view.show(image, document); err != nil || image.State.Ended() || !wait {
 			return image, err
 		}
-		if err := pause(ctx, lookEvery); err != nil {
+		if err := queue.Pause(ctx, lookEvery); err != nil {
 			return image, err
 		}
 		image = jobs.Image{}
@@ -89,7 +90,7 @@ func (c *client) insist(ctx context.Context, r request, answer any) ([]byte, err
 		if refused {
 			wait = max(wait, no.retryAfter)
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := queue.Pause(ctx, wait); err != nil {
 			return nil, err
 		}
 	}

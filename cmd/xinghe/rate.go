@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"xinghe/shared/jobs"
+	"xinghe/shared/queue"
 )
 
 const (
@@ -147,7 +148,7 @@ func (r *rate) send(ctx context.Context, number int, b batch) error {
 		if !again {
 			return fmt.Errorf("rows %d to %d: %w", b.first, b.first+b.rows-1, err)
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := queue.Pause(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -193,7 +194,7 @@ func (r *rate) await(ctx context.Context) error {
 		if err == nil && r.total.Pending == 0 {
 			return r.showFailed(ctx)
 		}
-		if err := pause(ctx, lookEvery); err != nil {
+		if err := queue.Pause(ctx, lookEvery); err != nil {
 			return err
 		}
 	}

@@ -120,7 +120,7 @@ func (k *keeper) erase(cmd *cobra.Command, h *userdata.Holder, wait time.Duratio
 		report, err := h.Erase(ctx, k.user)
 		switch {
 		case errors.Is(err, userdata.ErrBusy) && time.Now().Before(deadline):
-			if err := pause(ctx, time.Second); err != nil {
+			if err := queue.Pause(ctx, time.Second); err != nil {
 				return err
 			}
 			continue
@@ -186,7 +186,7 @@ func reach(ctx context.Context, nc *nats.Conn, timeout time.Duration) error {
 		if ctx.Err() != nil {
 			return errors.Join(err, nc.LastError())
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := queue.Pause(ctx, 20*time.Millisecond); err != nil {
 			return errors.Join(err, nc.LastError())
 		}
 	}

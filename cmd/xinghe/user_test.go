@@ -227,7 +227,7 @@ func (h *household) until(what string, done func() bool) {
 	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
 	defer cancel()
 	for !done() {
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := queue.Pause(ctx, 10*time.Millisecond); err != nil {
 			h.t.Fatalf("there is never %s", what)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"xinghe/shared/jobs"
 )
 
 // The codes of refusals: one word that a program can branch on.
@@ -83,6 +85,15 @@ func Invalid(fields ...FieldError) error {
 		return nil
 	}
 	return &Error{Status: http.StatusBadRequest, Code: CodeInvalidField, Fields: fields}
+}
+
+// Fields are the faults of a job as those of the request that asks for it.
+func Fields(faults []jobs.Fault) []FieldError {
+	fields := make([]FieldError, len(faults))
+	for i, fault := range faults {
+		fields[i] = FieldError(fault)
+	}
+	return fields
 }
 
 // NotFound refuses with 404; what names the missing thing.

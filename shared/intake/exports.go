@@ -100,10 +100,7 @@ func (e *Exports) Spec(body []byte) (jobs.ExportSpec, error) {
 		return spec, err
 	}
 	spec = spec.WithDefaults()
-	var fields []httpapi.FieldError
-	for _, fault := range spec.Check() {
-		fields = append(fields, httpapi.FieldError(fault))
-	}
+	fields := httpapi.Fields(spec.Check())
 	if slices.Contains(jobs.Sinks, spec.Sink.Type) && spec.Sink.Type != e.cfg.Sink {
 		fields = append(fields, httpapi.FieldError{Field: "sink.type", Message: fmt.Sprintf("this deployment writes to %q", e.cfg.Sink)})
 	}

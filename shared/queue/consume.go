@@ -191,7 +191,7 @@ func (q *Queue) consumer(ctx context.Context, cfg ConsumerConfig) (jetstream.Con
 			return consumer, err
 		}
 		zerolog.Ctx(ctx).Warn().Err(err).Int("attempt", try).Msg("cannot reach the job stream yet")
-		if pause(ctx, backoff(try)) != nil {
+		if Pause(ctx, backoff(try)) != nil {
 			return nil, nil //nolint:nilerr // told to stop while waiting, which is no fault
 		}
 	}

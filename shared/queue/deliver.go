@@ -206,7 +206,7 @@ func (c *consumption) insist(ctx context.Context, d *Delivery, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.AckWait)
 	defer cancel()
 	for err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
-		if _, down := c.q.js(ctx); down != nil || pause(ctx, retryPause) != nil {
+		if _, down := c.q.js(ctx); down != nil || Pause(ctx, retryPause) != nil {
 			c.warn(ctx, d, err).Msg("job done but not acknowledged, it will run again")
 			return
 		}

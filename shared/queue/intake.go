@@ -126,7 +126,7 @@ func (c *consumption) intake(ctx context.Context, consumer jetstream.Consumer) {
 		}
 		failures++
 		zerolog.Ctx(ctx).Warn().Err(unavailable(err)).Int("attempt", failures).Msg("cannot take jobs")
-		if pause(ctx, backoff(failures)) != nil {
+		if Pause(ctx, backoff(failures)) != nil {
 			return
 		}
 		// The consumer may have been deleted, or the server begun with an empty store.

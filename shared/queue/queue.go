@@ -222,7 +222,7 @@ func (q *Queue) patiently(ctx context.Context, do func(context.Context, jetstrea
 		once, cancel := context.WithTimeout(ctx, try)
 		err = do(once, js)
 		cancel()
-		if !lost(err) || pause(ctx, retryPause) != nil {
+		if !lost(err) || Pause(ctx, retryPause) != nil {
 			return unavailable(err)
 		}
 	}
@@ -251,8 +251,8 @@ func lost(err error) bool {
 	return false
 }
 
-// pause waits for d, or returns the error of ctx if that ends first.
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits for d, or returns the error of ctx if that ends first.
+func Pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -146,7 +146,7 @@ func (s *Store[T]) modify(ctx context.Context, key string, create bool, change f
 		if !errors.Is(err, ErrConflict) && !errors.Is(err, ErrExists) {
 			return entry, err
 		}
-		if err := pause(ctx, time.Duration(rand.Int64N(int64(time.Millisecond)<<min(try, 6)))); err != nil {
+		if err := Pause(ctx, time.Duration(rand.Int64N(int64(time.Millisecond)<<min(try, 6)))); err != nil {
 			return entry, s.wrap("modify", key, fmt.Errorf("%w: %w", ErrConflict, err))
 		}
 	}

@@ -39,7 +39,7 @@ func (s *Store[T]) Watch(ctx context.Context, filter string) iter.Seq2[Entry[T],
 			}
 			// The client by itself would go on as well, but only after some missed heartbeats.
 			opts = []jetstream.WatchOpt{jetstream.ResumeFromRevision(last + 1)}
-			_ = pause(ctx, backoff(try)) // the next try tells of ctx
+			_ = Pause(ctx, backoff(try)) // the next try tells of ctx
 		}
 	}
 }

@@ -25,14 +25,14 @@ import (
 	"xinghe/shared/queue"
 )
 
+// remembered is how many pairs are remembered in memory at least, so that their next event
+// within the hour costs nothing; up to twice as many are, which takes up to about 25 MB.
+const remembered = 50_000
+
 // Config of the worker. Zero values mean the defaults.
 type Config struct {
 	// Queue brings the events and keeps the directory. Required.
 	Queue *queue.Queue
-	// Remember is how many pairs are remembered in memory at least, so that their next
-	// event within the hour costs nothing; up to twice as many are. Default 50,000, which
-	// takes up to about 25 MB.
-	Remember int
 	// Drain is how long what is under way may take at shutdown. Default 5 s.
 	Drain time.Duration
 	// Now is the clock; time.Now by default. It only bounds the times of events, whose
@@ -41,9 +41,6 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.Remember == 0 {
-		c.Remember = 50_000
-	}
 	if c.Drain == 0 {
 		c.Drain = 5 * time.Second
 	}
@@ -63,14 +60,14 @@ type Worker struct {
 // New makes a worker. It does not touch the network.
 func New(cfg Config) (*Worker, error) {
 	cfg = cfg.withDefaults()
-	if cfg.Queue == nil || cfg.Remember < 0 {
-		return nil, errors.New("directory worker: Queue is required, Remember must not be negative")
+	if cfg.Queue == nil {
+		return nil, errors.New("directory worker: Queue is required")
 	}
 	dir, err := directory.Open(cfg.Queue)
 	if err != nil {
 		return nil, fmt.Errorf("directory worker: %w", err)
 	}
-	return &Worker{cfg: cfg, directory: dir, recent: recent{limit: cfg.Remember}}, nil
+	return &Worker{cfg: cfg, directory: dir, recent: recent{limit: remembered}}, nil
 }
 
 // Run takes events until ctx is done, and drains.

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"xinghe/shared/budget"
+	"xinghe/shared/queue"
 	"xinghe/shared/redact"
 	"xinghe/shared/sign"
 	"xinghe/shared/sink"
@@ -45,7 +46,7 @@ func ask[T any](ctx context.Context, w *Worker, spent *effort, request func(cont
 			}
 		}
 		zerolog.Ctx(ctx).Debug().Str("error", sign.Redact(err.Error())).Int("attempt", try).Dur("retry_in_ms", delay).Msg("upstream failed, will retry")
-		if err := pause(ctx, delay); err != nil {
+		if err := queue.Pause(ctx, delay); err != nil {
 			return answer, err
 		}
 	}
@@ -101,7 +102,7 @@ func (w *Worker) patiently(ctx context.Context, do func() error, stop func() err
 		if halted := stop(); halted != nil {
 			return halted
 		}
-		if waited := pause(ctx, w.cfg.Backoff(try)); waited != nil {
+		if waited := queue.Pause(ctx, w.cfg.Backoff(try)); waited != nil {
 			return waited
 		}
 	}

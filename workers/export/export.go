@@ -42,6 +42,9 @@ type Characters interface {
 	SearchCharacters(ctx context.Context, query xingchen.CharacterQuery, opts ...xingchen.CallOption) (xingchen.Page[xingchen.Character], error)
 }
 
+// deaths is how many workers a window may take down with it.
+const deaths = 100
+
 // Config of the worker. Zero values mean the defaults.
 type Config struct {
 	// Queue brings the jobs and keeps their state. Required.
@@ -62,8 +65,6 @@ type Config struct {
 	// Attempts is how often a window is put off, without a part having been written between,
 	// before the export goes on without it. Default 8.
 	Attempts int
-	// Deaths is how many workers a window may take down with it. Default 100.
-	Deaths int
 	// Patience is how long credentials that are refused, or a sink that fails, are tried
 	// again before the export ends. Default 1 minute.
 	Patience time.Duration
@@ -90,7 +91,7 @@ func (c Config) withDefaults() (Config, error) {
 	for name, field := range map[string]struct {
 		value *int
 		def   int
-	}{"Windows": {&c.Windows, 4}, "Tries": {&c.Tries, 8}, "Attempts": {&c.Attempts, 8}, "Deaths": {&c.Deaths, 100}} {
+	}{"Windows": {&c.Windows, 4}, "Tries": {&c.Tries, 8}, "Attempts": {&c.Attempts, 8}} {
 		if *field.value == 0 {
 			*field.value = field.def
 		}
@@ -185,15 +186,3 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // Close does nothing; queue and sink are the caller's.
 func (w *Worker) Close() error { return nil }
-
-// pause waits for d, or until ctx ends, whose error it returns.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

@@ -78,7 +78,7 @@ func (t *task) do(ctx context.Context) error {
 	if t.result.Round < t.window.Round {
 		t.result.Tries = 0
 	}
-	if t.deliveries > t.w.cfg.Deaths {
+	if t.deliveries > deaths {
 		return t.fail(ctx, errors.New("its workers died, again and again"))
 	}
 	err = t.w.patiently(ctx, func() error { return t.read(ctx) }, func() error { return t.halted(ctx) })
@@ -147,7 +147,7 @@ func (t *task) fail(ctx context.Context, cause error) error {
 	count := &result.Window
 	count.Number, count.CharacterID, count.UserID, count.From, count.To = t.window.Number, t.window.CharacterID, t.window.UserID, t.window.From, t.window.To
 	result.Tries++
-	again := retryable(cause) && !fatal(cause) && !errors.Is(cause, errTies) && result.Tries < t.w.cfg.Attempts && t.deliveries <= t.w.cfg.Deaths
+	again := retryable(cause) && !fatal(cause) && !errors.Is(cause, errTies) && result.Tries < t.w.cfg.Attempts && t.deliveries <= deaths
 	if !again {
 		result.Error, result.Fatal = sign.Redact(cause.Error()), fatal(cause)
 	}

@@ -43,7 +43,7 @@ func (w *Worker) row(ctx context.Context, c *chunk, row jobs.RatingRow) (jobs.Ra
 		if _, asked := errors.AsType[*callError](err); !asked || try == tries || wait > longPause && !c.final {
 			return outcome, err
 		}
-		if err := pause(ctx, min(wait, longPause)); err != nil {
+		if err := queue.Pause(ctx, min(wait, longPause)); err != nil {
 			return outcome, err
 		}
 	}
@@ -82,7 +82,7 @@ func (c *claim) settle(ctx context.Context) (jobs.RatingOutcome, error) {
 		case last.Order == c.mine.Order && last.Outcome != nil:
 			return *last.Outcome, nil
 		case c.taken(entry):
-			if err := pause(ctx, lookEvery); err != nil {
+			if err := queue.Pause(ctx, lookEvery); err != nil {
 				return jobs.RatingOutcome{}, err
 			}
 			continue

@@ -118,7 +118,7 @@ func (w *Worker) awaitJob(ctx context.Context, id string) (queue.Entry[jobs.Rati
 		if try > 10 {
 			return entry, errAbandoned
 		}
-		if err := pause(ctx, backoff(try)); err != nil {
+		if err := queue.Pause(ctx, backoff(try)); err != nil {
 			return entry, err
 		}
 	}
@@ -234,16 +234,4 @@ func (w *Worker) announce(ctx context.Context, c *chunk, result jobs.RatingResul
 		}
 	}
 	return nil
-}
-
-// pause waits for d, or returns the error of ctx if that ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

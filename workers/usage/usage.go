@@ -100,7 +100,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		default:
 			failures = 0
 		}
-		pause(ctx, idle)
+		_ = queue.Pause(ctx, idle)
 	}
 	w.leave(ctx)
 	return nil
@@ -188,13 +188,4 @@ func (w *Worker) leave(ctx context.Context) {
 	}
 	reader.Owner, reader.Until = "", time.Time{}
 	_ = w.usage.Move(ctx, reader, revision) // else the lease ends by itself
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

@@ -53,11 +53,7 @@ func (i *images) post(w http.ResponseWriter, r *http.Request) error {
 	if err := httpapi.DecodeStrict(body, &request); err != nil {
 		return err
 	}
-	var fields []httpapi.FieldError
-	for _, fault := range request.Check() {
-		fields = append(fields, httpapi.FieldError(fault))
-	}
-	if err := httpapi.Invalid(fields...); err != nil {
+	if err := httpapi.Invalid(httpapi.Fields(request.Check())...); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), i.timeout)

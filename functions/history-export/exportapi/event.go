@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 
 	"github.com/oklog/ulid/v2"
 
@@ -18,7 +17,7 @@ import (
 func (a *API) Event(ctx context.Context, event faas.Event) (json.RawMessage, error) {
 	export, err := a.begin(ctx, event)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", event.Kind, event.Name, err)
+		return nil, err
 	}
 	return json.Marshal(export)
 }

@@ -156,7 +156,7 @@ func (rating) check(fields []byte) error {
 	if !given {
 		faults = append(faults, jobs.Fault{Field: "rating", Message: "missing"})
 	}
-	return invalid(faults)
+	return httpapi.Invalid(httpapi.Fields(faults)...)
 }
 
 func ratingRow(fields []byte) (row jobs.RatingRow, given bool, err error) {

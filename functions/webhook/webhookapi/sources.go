@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"xinghe/shared/httpapi"
-	"xinghe/shared/jobs"
 	"xinghe/shared/sign"
 )
 
@@ -212,15 +211,6 @@ func faultsOf(err error) []httpapi.FieldError {
 		return []httpapi.FieldError{{Field: "body", Message: refusal.Detail}}
 	}
 	return refusal.Fields
-}
-
-// invalid refuses for the faults of a job.
-func invalid(faults []jobs.Fault) error {
-	var fields []httpapi.FieldError
-	for _, fault := range faults {
-		fields = append(fields, httpapi.FieldError(fault))
-	}
-	return httpapi.Invalid(fields...)
 }
 
 // resolve fills the fields of a source's action from a message.
