@@ -102,10 +102,6 @@ func topology(ctx context.Context, q *queue.Queue) error {
 			return ctx.Err()
 		}
 		zerolog.Ctx(ctx).Warn().Err(err).Msg("nats does not answer yet")
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return nil
-		}
+		_ = queue.Pause(ctx, time.Second) // the next try tells of ctx
 	}
 }

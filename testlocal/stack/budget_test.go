@@ -17,6 +17,7 @@ import (
 	"xinghe/shared/budget"
 	"xinghe/shared/jobs"
 	"xinghe/testlocal/emulator"
+	"xinghe/testlocal/emulator/fault"
 	"xinghe/testlocal/stack"
 )
 
@@ -148,4 +149,34 @@ func TestChatGoesBeforeExports(t *testing.T) {
 		t.Errorf("the export did not go on beside: %s", got.body)
 	}
 	b.ended(stack.DefaultKey, started.header.Get("Location"), func(answer) {})
+}
+
+// TestThrottlingIsHeeded holds that after a 429 of upstream's nobody calls the service again
+// before its time, whichever way it was called.
+func TestThrottlingIsHeeded(t *testing.T) {
+	t.Parallel()
+	const beebots = "/v1/beebot/" + robot
+	for name, tc := range map[string]struct{ route, path, body, next, nextBody string }{
+		"chat":          {send, send, chat(xiaowan, "u1", "你好"), send, chat(xiaowan, "u2", "你好")},
+		"forwarded":     {"/v2/api/chat/reset", "/v2/api/chat/reset", `{"characterId":"` + xiaowan + `","userId":"u1"}`, send, chat(xiaowan, "u2", "你好")},
+		"robot":         {"/sse/paas4Json", converse, skills(false)("u1"), converse, skills(false)("u2")},
+		"ask":           {"/Chat", beebots + "/ask", `{"utterance":"你好"}`, converse, skills(false)("u2")},
+		"stream access": {"/ApplyForStreamAccessToken", beebots + "/stream-access", `{}`, converse, skills(false)("u2")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, map[string]string{"XINGCHEN_RPS": "1000", "BEEBOT_RPS": "1000"}, emulator.Config{})
+			if err := b.Emulator.Faults().Set(fault.Rule{Route: tc.route, Fault: fault.Throttle, RetryAfter: time.Minute, Times: 1}); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-b.begin(t.Context(), tc.path, tc.body); got.status != http.StatusTooManyRequests || got.header.Get("Retry-After") != "60" {
+				t.Fatalf("throttled: %d %v %s", got.status, got.header, got.body)
+			}
+			before := len(b.Emulator.Requests())
+			got := <-b.begin(t.Context(), tc.next, tc.nextBody)
+			if asked := len(b.Emulator.Requests()) - before; got.status != http.StatusTooManyRequests || got.header.Get("Retry-After") == "" || asked != 0 {
+				t.Errorf("the next call: %d %s, upstream was asked %d times", got.status, got.body, asked)
+			}
+		})
+	}
 }
