@@ -1,6 +1,7 @@
 package deployment
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
@@ -135,6 +136,22 @@ type samSchedule struct {
 	Dead    struct {
 		Arn value `yaml:"Arn"`
 	} `yaml:"DeadLetterConfig"`
+}
+
+// samInput is what the scheduler hands over, which it fills in between "<" and ">".
+type samInput struct {
+	Source    string          `json:"source"`
+	Type      string          `json:"detail-type"`
+	Time      string          `json:"time"`
+	Resources []string        `json:"resources"`
+	Detail    json.RawMessage `json:"detail"`
+}
+
+func (s *samSchedule) envelope() (samInput, error) {
+	var input samInput
+	decoder := json.NewDecoder(strings.NewReader(s.Input))
+	decoder.DisallowUnknownFields()
+	return input, decoder.Decode(&input)
 }
 
 type samQueueEvent struct {

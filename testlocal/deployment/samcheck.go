@@ -150,7 +150,16 @@ func (c *check) checkEvents(id string, f *samFunction) {
 			within(c, s.Retry.Age, 60, 86400, "%s: MaximumEventAgeInSeconds of %s", id, name)
 			equal(c, s.RoleArn, attribute("ScheduleRole.Arn"), "%s: RoleArn of %s", id, name)
 			c.checkQueue(id+": dead letters of "+name, s.Dead.Arn)
-			c.checkSpec(fmt.Sprintf("%s: Input of %s", id, name), s.Input)
+			what := fmt.Sprintf("%s: Input of %s", id, name)
+			input, err := s.envelope()
+			if err != nil {
+				c.fault("%s: %v", what, err)
+				continue
+			}
+			equal(c, input.Source+", "+input.Type, "aws.scheduler, Scheduled Event", "%s: source and detail-type", what)
+			equal(c, input.Time, "<aws.scheduler.scheduled-time>", "%s: time", what)
+			equal(c, strings.Join(input.Resources, " "), "<aws.scheduler.schedule-arn>", "%s: resources", what)
+			c.checkSpec(what, string(input.Detail))
 		}
 		if q := event.queue; q != nil {
 			within(c, q.BatchSize, 1, 10, "%s: BatchSize of %s", id, name)
