@@ -97,6 +97,24 @@ func TestServeTellsWhatBecameOfIt(t *testing.T) {
 }
 
 // TestRefusals holds that nobody is asked out of turn, or beyond the budget.
+// TestPanicEndsTheTurn holds that a user is not locked out by a fault of ours.
+func TestPanicEndsTheTurn(t *testing.T) {
+	t.Parallel()
+	d := desk.Desk{Upstream: "x", Turns: turn.New(turn.Config{Waiting: -1}), Now: time.Now}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", http.NoBody)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is hidden")
+			}
+		}()
+		_ = d.Serve(r, &desk.Conversation{User: "u"}, func(*relay.Outcome) error { panic("ours") })
+	}()
+	if err := d.Serve(r, &desk.Conversation{User: "u"}, func(*relay.Outcome) error { return nil }); err != nil {
+		t.Errorf("the next conversation: %v", err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	share, err := budget.New(budget.Config{Rate: 0.001, Burst: 1, MaxWait: time.Millisecond})

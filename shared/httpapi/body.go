@@ -67,8 +67,11 @@ func DecodeField(field string, document json.RawMessage, into any) error {
 	err := DecodeLenient(document, into)
 	if refusal, ok := errors.AsType[*Error](err); ok {
 		for i := range refusal.Fields {
-			inner := &refusal.Fields[i].Field
-			*inner = strings.TrimSuffix(field+"."+*inner, "."+wholeBody)
+			if inner := &refusal.Fields[i].Field; *inner == wholeBody {
+				*inner = field
+			} else {
+				*inner = field + "." + *inner
+			}
 		}
 	}
 	return err

@@ -134,8 +134,7 @@ func stack() string {
 	return text
 }
 
-// response notes what has been written. Flushing and the like reach the writer below
-// through http.ResponseController.
+// response notes what has been written. Flushing and the like go to the writer below.
 type response struct {
 	http.ResponseWriter
 	status  int

@@ -17,15 +17,15 @@ const consultTimeout = 15 * time.Second
 // Ask makes the role chat for the request in hand and waits for the whole answer, which the
 // caller tells in its own way.
 func (x *Xingchen) Ask(r *http.Request, call *xingchen.Call, outcome *Outcome) (Reply, error) {
-	heed(r, call)
+	adopt(r, call)
 	ctx, cancel := x.Disconnect.context(r.Context())
 	defer cancel()
 	reply, err := x.reply(ctx, r, call, outcome)
 	return reply, x.refusal(r.Context(), err)
 }
 
-// heed makes a call heed the headers of the request in hand.
-func heed(r *http.Request, call *xingchen.Call) {
+// adopt gives a call the id of the request in hand, and what its headers ask for.
+func adopt(r *http.Request, call *xingchen.Call) {
 	call.RequestID = httpapi.CallFrom(r.Context()).ID
 	call.DataInspection = xingchen.WantsInspection(r.Header)
 }

@@ -32,7 +32,7 @@ func (x *Xingchen) Complete(w http.ResponseWriter, r *http.Request, call *xingch
 		}
 		return c.Tell(w, r, reply)
 	}
-	heed(r, call)
+	adopt(r, call)
 	ctx, cancel := x.Disconnect.context(r.Context())
 	defer cancel()
 	out := newOutput(w, x.Heartbeat)

@@ -35,10 +35,10 @@ type output struct {
 	every time.Duration // heartbeats; not positive for none
 
 	mu      sync.Mutex
-	buf     *[]byte         // frames that are not written yet; nil if there are none
-	flush   httpapi.Flusher // set when the stream has begun
-	written bool            // since the last flush
-	quiet   bool            // nothing was written since the last tick
+	buf     *[]byte              // frames that are not written yet; nil if there are none
+	flush   httpapi.ErrorFlusher // set when the stream has begun
+	written bool                 // since the last flush
+	quiet   bool                 // nothing was written since the last tick
 	stopped bool
 	gone    error // why the client cannot be written to any more
 	first   time.Time

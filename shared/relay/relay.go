@@ -2,8 +2,9 @@
 // answers and streams of Xingchen as they come, Beebot's snapshots as deltas, and what
 // goes wrong on the way as refusals in the surface's own form.
 //
-//	x := relay.Xingchen{Client: client}
-//	err := x.Serve(w, r, &xingchen.Call{Route: route, Body: body}, wantsStream)
+//	x := &relay.Xingchen{Client: client}
+//	outcome := relay.NewOutcome()
+//	err := x.Serve(w, r, &xingchen.Call{Route: route, Body: body}, relay.ModeOf(r.Header, false), outcome)
 //
 // It checks no keys and no bodies; that is the business of the surface in front.
 package relay

@@ -71,7 +71,7 @@ func streamService(name string) bool {
 // frames as they came, those of refusals too. What else goes wrong is returned, or told in
 // the stream once that has begun. What is learned goes into the outcome.
 func (x *Xingchen) Serve(w http.ResponseWriter, r *http.Request, call *xingchen.Call, mode Mode, outcome *Outcome) error {
-	heed(r, call)
+	adopt(r, call)
 	ctx, cancel := x.Disconnect.context(r.Context())
 	defer cancel()
 	if mode != Whole {

@@ -43,8 +43,9 @@ type ReaderConfig struct {
 }
 
 // Reader reads the events of one stream by the rules in the package comment. It holds one
-// buffer of 2 KiB, which doubles when an event needs it, up to the limit, and grows fourfold
-// while reads fill it, up to 32 KiB. It does not shrink before [Reader.Reset]. A Reader is for one goroutine at a time.
+// buffer of 2 KiB, which grows fourfold up to 32 KiB while reads fill it, and beyond doubles
+// for an event that needs it, up to the limit. It does not shrink before [Reader.Reset]. A
+// Reader is for one goroutine at a time.
 type Reader struct {
 	src io.Reader
 	max int
@@ -281,7 +282,7 @@ func (r *Reader) fill() {
 // the buffer never exceeds. A byte moves once a line at most, not once a read.
 func (r *Reader) makeRoom() bool {
 	if r.full && len(r.buf) < min(busyBuffer, r.max) {
-		r.grow(4)
+		r.grow()
 	}
 	if r.pos == r.end && !r.hasData {
 		r.pos, r.end = 0, 0
@@ -301,12 +302,16 @@ func (r *Reader) makeRoom() bool {
 	if len(r.buf) == r.max {
 		return false
 	}
-	r.grow(2)
+	r.grow()
 	return true
 }
 
-func (r *Reader) grow(times int) {
-	larger := make([]byte, min(times*len(r.buf), r.max))
+func (r *Reader) grow() {
+	size := 2 * len(r.buf)
+	if size <= busyBuffer {
+		size = min(2*size, busyBuffer)
+	}
+	larger := make([]byte, min(size, r.max))
 	copy(larger, r.buf)
 	r.buf = larger
 }

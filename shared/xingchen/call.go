@@ -131,12 +131,13 @@ func (c *Client) setHeaders(h http.Header, call *Call, stream bool) {
 
 // check tells a success from a refusal. The envelope is decoded only if a glance does not
 // settle it: what ends in success:true, as upstream's envelopes do, and holds no field of an
-// error.
+// error. Quotation marks inside a text are escaped.
 func (c *Client) check(route Route, resp *http.Response, body []byte) error {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 || !isJSON(resp.Header) {
 		return c.newError(resp.StatusCode, resp.Header, body)
 	}
-	if bytes.HasSuffix(body, []byte(`,"success":true}`)) && !bytes.Contains(body, []byte(`Code"`)) {
+	if bytes.HasSuffix(body, []byte(`,"success":true}`)) &&
+		!bytes.Contains(body, []byte(`Code"`)) && !bytes.Contains(body, []byte(`"success":false`)) {
 		return nil
 	}
 	var r refusal

@@ -48,13 +48,14 @@ func (c *Client) inspect(header http.Header, event sse.Event) (upstream.Verdict,
 	return inspectEnd(event.Data)
 }
 
-// glance settles what nearly every frame is: one that ends in the documented way, stop
-// being the last of its fields, and holds no field of an error. The capital is rare in
-// frames, which makes the search for errorCode and httpStatusCode one for a single byte;
-// the search for success is dearer, and left to the frame that ends the stream.
+// glance settles what nearly every frame is: one that begins with its choices, ends in the
+// documented way, stop being the last of its fields, and holds no field of an error. The
+// capital is rare in frames, which makes the search for errorCode and httpStatusCode one for
+// a single byte; the search for success is dearer, and left to the frame that ends the stream.
 func glance(data []byte) (upstream.Verdict, bool) {
+	head := data[:min(len(data), 128)] // a request id may come before
 	switch {
-	case bytes.Contains(data, []byte(`Code"`)):
+	case !bytes.Contains(head, []byte(`"choices":`)), bytes.Contains(data, []byte(`Code"`)):
 		return upstream.Skip, false
 	case bytes.HasSuffix(data, []byte(`,"stop":false}`)):
 		return upstream.Keep, true

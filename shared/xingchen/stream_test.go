@@ -102,12 +102,16 @@ func TestStreamEndsInAnError(t *testing.T) {
 		"event:error after a frame": {first + errorFrame + first, 1, notFound},
 		"errorCode without event":   {first + strings.Replace(errorFrame, "event:error\n", "", 1), 1, notFound},
 		"success:false":             {`data:{"success" : false,"code":500}` + "\n\n", 0, func(err error) bool { return asError(err) != nil && asError(err).Retryable() }},
-		"an error that is no JSON":  {"event:error\ndata:no\n\n", 0, func(err error) bool { return asError(err) != nil && asError(err).Body == nil }},
-		"no frame":                  {"", 0, truncated},
-		"no last frame":             {first + first, 2, truncated},
-		"half a frame":              {first + first[:60], 1, truncated},
-		"malformed JSON":            {first + "data:{oops}\n\n" + first, 1, malformed},
-		"wrong types":               {`data:{"choices":7}` + "\n\n" + first, 0, malformed},
+		"an error that says stop:false": {`data:{"requestId":"r","code":429,"success":false,"stop":false}` + "\n\n" + `data:{"choices":[],"stop":true}` + "\n\n", 0, func(err error) bool {
+			return asError(err) != nil && asError(err).Kind() == upstream.KindThrottled
+		}},
+		"an error that says stop:true": {`data:{"choices":[],"code":500,"success":false,"stop":true}` + "\n\n", 0, func(err error) bool { return asError(err) != nil }},
+		"an error that is no JSON":     {"event:error\ndata:no\n\n", 0, func(err error) bool { return asError(err) != nil && asError(err).Body == nil }},
+		"no frame":                     {"", 0, truncated},
+		"no last frame":                {first + first, 2, truncated},
+		"half a frame":                 {first + first[:60], 1, truncated},
+		"malformed JSON":               {first + "data:{oops}\n\n" + first, 1, malformed},
+		"wrong types":                  {`data:{"choices":7}` + "\n\n" + first, 0, malformed},
 		"a frame too large": {first + "data:" + strings.Repeat("x", 5000) + "\n\n", 1, func(err error) bool {
 			_, ok := errors.AsType[*sse.TooLargeError](err)
 			return ok

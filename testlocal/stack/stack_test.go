@@ -277,6 +277,8 @@ func TestBadInput(t *testing.T) {
 		{"beebot: wrong key", beebot, "nope", "{}", 401, []string{`"code":"unauthorized"`}},
 		{"export: no key", "/v1/exports", "", "{}", 401, []string{`"code":"unauthorized"`}},
 		{"xingchen: no user", send, stack.DefaultKey, `{"input":{"messages":[{"role":"user","content":"x"}],"aca":{"botProfile":{"characterId":"c"}}}}`, 400, []string{`userProfile.userId`, `"aca.error.invalid.param"`}},
+		{"xingchen: a user that is a number", send, stack.DefaultKey, `{"input":{"messages":[{"content":"x"}],"aca":{"botProfile":{"characterId":"c"},"userProfile":{"userId":7}}}}`, 400, []string{`input.aca.userProfile.userId`, `JSON number`}},
+		{"xingchen: a role that is a number", send, stack.DefaultKey, `{"input":{"messages":[{"role":5,"content":"x"}]}}`, 400, []string{`input.messages.role`, `JSON number`}},
 		{"xingchen: nothing", send, stack.DefaultKey, `{"input":{}}`, 400, []string{`input.messages`, `botProfile.characterId`, `userProfile.userId`}},
 		{"xingchen: wrong type", send, stack.DefaultKey, `{"input":{"messages":"x"}}`, 400, []string{`input.messages`}},
 		{"xingchen: not JSON", send, stack.DefaultKey, `{oops`, 400, []string{`"aca.error.invalid.request.params.unreadable"`}},

@@ -17,6 +17,7 @@ import (
 type chatBody struct {
 	Input struct {
 		Messages []struct {
+			Role    string `json:"role"`
 			Content string `json:"content"`
 		} `json:"messages"`
 		ACA json.RawMessage `json:"aca"`
@@ -31,8 +32,9 @@ type chatBody struct {
 	aca acaBody
 }
 
-// acaBody is read apart from what stands around it: encoding/json takes nearly a KiB of the
-// stack for each level of objects, and all in one would double the stack of each stream.
+// acaBody is read apart from what stands around it, the last one if there are several:
+// encoding/json takes nearly a KiB of the stack for each level of objects, and all in one
+// would double the stack of each stream.
 type acaBody struct {
 	BotProfile struct {
 		CharacterID string `json:"characterId"`

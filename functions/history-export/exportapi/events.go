@@ -86,7 +86,7 @@ func (a *API) watch(ctx context.Context, id string) <-chan state {
 // stream is the client's side of an event stream.
 type stream struct {
 	out   *sse.Writer
-	flush httpapi.Flusher
+	flush httpapi.ErrorFlusher
 	last  uint64 // revision that the client has
 }
 
