@@ -69,6 +69,10 @@ func TestCommandLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
+	misspelt := t.TempDir() + "/faults.json"
+	if err := os.WriteFile(misspelt, []byte(`{"rules":[{"rout":"x","fault":"cut"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		args []string
 		code int
@@ -81,6 +85,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"-x"}, 2, "not defined"},
 		{[]string{"emulator", "-history", "users=-1"}, 2, "-history"},
 		{[]string{"emulator", "-faults", "/does/not/exist"}, 2, "-faults"},
+		{[]string{"emulator", "-faults", misspelt}, 2, `unknown field "rout"`},
 		{[]string{"emulator", "-addr", taken.Addr().String()}, 1, "XINGHE_EMULATOR_ADDR"},
 	} {
 		var stdout, stderr bytes.Buffer

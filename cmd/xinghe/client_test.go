@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -202,6 +203,26 @@ func TestListIsPaged(t *testing.T) {
 		})
 		if err != nil || lines != tc.lines || !slices.Equal(asked, tc.asked) {
 			t.Errorf("limit %d: %d lines, asked %v, %v", tc.limit, lines, asked, err)
+		}
+	}
+}
+
+// TestHelpTellsThePatience holds the figures of the help against the constants.
+func TestHelpTellsThePatience(t *testing.T) {
+	t.Parallel()
+	c := newClient()
+	var pauses time.Duration
+	for try := 1; try < maxTries; try++ {
+		pauses += c.backoff(try)
+	}
+	silent, begun := pauses+maxTries*headTimeout, pauses+maxTries*idleTimeout
+	if pauses.Round(time.Minute) != 2*time.Minute || silent.Round(time.Minute) != 9*time.Minute || begun.Round(time.Minute) != 17*time.Minute {
+		t.Errorf("%s, %s, %s", pauses, silent, begun)
+	}
+	help := command(t, "", "", "export", "watch", "--help").stdout
+	for _, told := range []string{strconv.Itoa(maxTries) + " tries", "about two minutes", "9 to 17\nminutes"} {
+		if !strings.Contains(help, told) {
+			t.Errorf("no %q in %s", told, help)
 		}
 	}
 }

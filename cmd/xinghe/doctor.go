@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,9 +17,10 @@ func newDoctorCommand(getenv func(string) string) *cobra.Command {
 		Use: "doctor", Short: "Look at the configuration in the environment, and say what is wrong with it",
 		Long: `Look at the configuration in the environment, and say what is wrong with it.
 
-Run it where a function or a worker is to run, with the same variables. It calls what
-they name: Xingchen, Beebot, NATS, the sink, and with XINGHE_URL and XINGHE_KEY a
-deployment. It leaves nothing behind. The exit code is 1 if anything is wrong.`,
+Run it where a function or a worker is to run, with the same variables. It reads them
+as functions and workers do, and calls what they name: Xingchen, Beebot, NATS, the
+sink, and with XINGHE_URL and XINGHE_KEY a deployment. A variable that is not set is no
+fault. It leaves nothing behind. The exit code is 1 if anything is wrong.`,
 		Args: exactly(0),
 		// What is wrong with the variables is what it is asked for.
 		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
@@ -46,7 +48,8 @@ func newFindingView(out io.Writer) func(doctor.Finding) error {
 		return func(f doctor.Finding) error { return json.NewEncoder(out).Encode(f) }
 	}
 	return func(f doctor.Finding) error {
-		_, err := fmt.Fprintf(out, "%-8s %-11s %s\n", f.State, f.Name, f.Detail)
+		detail := strings.ReplaceAll(f.Detail, "\n", "\n"+strings.Repeat(" ", 21)) // below the first
+		_, err := fmt.Fprintf(out, "%-8s %-11s %s\n", f.State, f.Name, detail)
 		return err
 	}
 }

@@ -166,3 +166,19 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, &stdout, &stderr)
 	}
 }
+
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		vars   map[string]string
+		code   int
+		stdout string
+	}{
+		"nothing is set":    {nil, 0, `{"name":"variables","state":"skipped","detail":"not configured"`},
+		"a variable is off": {map[string]string{"XINGCHEN_RPS": "-1"}, 1, "XINGCHEN_RPS: "},
+	} {
+		if got := commandWith(t, tc.vars, "", "doctor"); got.code != tc.code || !strings.Contains(got.stdout, tc.stdout) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

@@ -38,8 +38,13 @@ func (v *Vars) Err() error { return errors.Join(v.faults...) }
 
 // Fault notes that a variable's value does not do, for checks of the caller's own.
 func (v *Vars) Fault(name string, err error) {
-	if err != nil {
-		v.faults = append(v.faults, fmt.Errorf("%s: %w", name, err))
+	if err == nil {
+		return
+	}
+	fault := fmt.Errorf("%s: %w", name, err)
+	told := func(other error) bool { return other.Error() == fault.Error() }
+	if !slices.ContainsFunc(v.faults, told) { // several may read a variable
+		v.faults = append(v.faults, fault)
 	}
 }
 

@@ -30,9 +30,9 @@
 // The context of a request or event ends somewhat before the platform's deadline: a fifth of
 // the time, 2 s at most. The platform itself cuts without a word. After SIGTERM, and before
 // Function Compute destroys an instance, what is in flight may end within the grace; shortly
-// before that is over its contexts end, as by a deadline, so that streams can say so. On
-// Lambda, which as a rule sends SIGKILL only, an internal extension is registered to get
-// SIGTERM, some 300 ms before.
+// before that is over its contexts end, as by a deadline, so that streams can say so. What
+// has no end of its own ends at once, by [Leaving]. On Lambda, which as a rule sends SIGKILL
+// only, an internal extension is registered to get SIGTERM, some 300 ms before.
 //
 // A client that leaves cancels the context in http and fc-web. Lambda and fc-event never
 // tell, and the handler runs to its end.

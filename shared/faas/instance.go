@@ -35,6 +35,7 @@ type instance struct {
 	base   context.Context // of all requests and events
 	over   chan struct{}   // closed when base ends
 	cancel context.CancelFunc
+	leave  func() // says to what is in flight that the end has begun
 
 	warm       sync.Once
 	background sync.WaitGroup
@@ -49,10 +50,22 @@ type instance struct {
 }
 
 func newInstance(ctx context.Context, cfg Config, fn Function) *instance {
-	i := &instance{fn: fn, cfg: cfg, over: make(chan struct{})}
+	leaving := make(chan struct{})
+	i := &instance{fn: fn, cfg: cfg, over: make(chan struct{}), leave: sync.OnceFunc(func() { close(leaving) })}
 	// Requests in flight outlive ctx, by the grace.
-	i.base, i.cancel = context.WithCancel(lifetime{context.WithoutCancel(ctx), i.over})
+	ctx = context.WithValue(context.WithoutCancel(ctx), leavingKey{}, leaving)
+	i.base, i.cancel = context.WithCancel(lifetime{ctx, i.over})
 	return i
+}
+
+type leavingKey struct{}
+
+// Leaving is closed when the instance that serves ctx is told to end, as long before ctx
+// itself ends as the grace lasts. It is for what has no end of its own, such as a stream of
+// news, whose client comes again; conversations keep to ctx. Outside an instance it is nil.
+func Leaving(ctx context.Context) <-chan struct{} {
+	leaving, _ := ctx.Value(leavingKey{}).(chan struct{})
+	return leaving
 }
 
 // lifetime is a context whose end is a deadline that passed. Requests that are cut so say
@@ -143,6 +156,7 @@ func (i *instance) idle() <-chan struct{} {
 // It can be called more than once; calls wait for the first.
 func (i *instance) stop() error {
 	i.ending.Do(func() {
+		i.leave()
 		i.endFail = i.drain()
 		i.cancel()
 		i.background.Wait()

@@ -3,6 +3,7 @@ package faas
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -94,6 +95,11 @@ func TestStopLetsCallsEnd(t *testing.T) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- b.stop() }()
 	select {
+	case <-Leaving(b.base):
+	case <-time.After(patience):
+		t.Error("the call is not told of the end")
+	}
+	select {
 	case <-closed:
 		t.Error("closed while a call was under way")
 	default:
@@ -168,8 +174,10 @@ func TestServeSaysWhyBeforeItCuts(t *testing.T) {
 		go func() {
 			done <- Serve(ctx, network, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				close(entered)
+				<-Leaving(r.Context())
+				leaving := time.Now()
 				<-r.Context().Done()
-				_, _ = io.WriteString(w, r.Context().Err().Error())
+				_, _ = fmt.Fprintf(w, "%v, %s later", r.Context().Err(), time.Since(leaving))
 			}), 0)
 		}()
 		answer := make(chan string, 1)
@@ -187,7 +195,7 @@ func TestServeSaysWhyBeforeItCuts(t *testing.T) {
 		<-entered
 		began := time.Now()
 		stop()
-		if got := <-answer; got != context.DeadlineExceeded.Error() {
+		if got := <-answer; got != "context deadline exceeded, 9s later" {
 			t.Errorf("the client got %q", got)
 		}
 		if took := time.Since(began); took != 9*time.Second {

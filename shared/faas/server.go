@@ -55,7 +55,8 @@ func Listen(ctx context.Context, addr, variable string) (net.Listener, error) {
 
 // Serve serves plain HTTP on the listener until ctx is done, then lets requests in flight
 // end within grace (0 means 10 s): shortly before it is over their contexts end as by a
-// deadline, so that streams can say so, and what is left is cut. It closes the listener.
+// deadline, so that streams can say so, and what is left is cut; see [Leaving] too. It
+// closes the listener.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, grace time.Duration) error {
 	cfg := Config{Grace: grace}.withDefaults()
 	i := newInstance(ctx, cfg, Function{HTTP: handler})
@@ -81,6 +82,7 @@ func (i *instance) listen(ctx context.Context, listener net.Listener, handler ht
 		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
 	case <-ctx.Done():
 	}
+	i.leave()
 	hard, done := context.WithTimeout(context.WithoutCancel(ctx), i.cfg.Grace)
 	defer done()
 	soft := time.AfterFunc(i.softGrace(), i.cut)

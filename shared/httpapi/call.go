@@ -30,13 +30,28 @@ type Call struct {
 	// Usage is what upstream charged for a chat; nil for other calls.
 	Usage *jobs.ChatUsage
 
-	logger  *zerolog.Logger
-	start   time.Time
-	pattern string
-	shape   Shape
-	err     error
-	stack   string
-	mu      sync.Mutex // of UpstreamID
+	out         http.ResponseWriter
+	bodyTimeout time.Duration
+	logger      *zerolog.Logger
+	start       time.Time
+	pattern     string
+	shape       Shape
+	err         error
+	stack       string
+	mu          sync.Mutex // of UpstreamID
+}
+
+// readWithin bounds how long what the client still has to send may take; 0 lifts the bound.
+// On platforms that hand over whole requests there is nothing to bound.
+func (c *Call) readWithin(limit time.Duration) {
+	if c.out == nil {
+		return
+	}
+	var until time.Time
+	if limit > 0 {
+		until = time.Now().Add(limit)
+	}
+	_ = http.NewResponseController(c.out).SetReadDeadline(until)
 }
 
 // SetUpstreamID sets UpstreamID while another goroutine may begin the answer, as that which

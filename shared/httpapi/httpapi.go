@@ -59,6 +59,9 @@ type Config struct {
 	// Origins that browsers may call from: exact origins, or "*". None by default. Requests
 	// never carry credentials of the browser's own, such as cookies.
 	Origins []string
+	// BodyTimeout is how long a body may take to arrive, so that a client that stalls does not
+	// hold its connection for ever. Default 1 minute.
+	BodyTimeout time.Duration
 	// Logger takes one line a request; the zero value logs nothing.
 	Logger zerolog.Logger
 	// Observe hears of every request when it has been answered; nobody by default.
@@ -81,6 +84,9 @@ type Server struct {
 func New(cfg Config, routes ...Route) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.BodyTimeout == 0 {
+		cfg.BodyTimeout = time.Minute
 	}
 	s := &Server{cfg: cfg, mux: http.NewServeMux()}
 	for _, route := range slices.Concat(routes, []Route{healthz(), s.readyz(), s.openapi()}) {
@@ -128,7 +134,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // begin makes the request's call, and lets the request know it.
 func (s *Server) begin(w http.ResponseWriter, r *http.Request) (*response, *http.Request) {
-	out := &response{ResponseWriter: w, call: Call{ID: requestID(r), logger: &s.cfg.Logger, start: s.cfg.Now()}}
+	out := &response{ResponseWriter: w, call: Call{ID: requestID(r), out: w, bodyTimeout: s.cfg.BodyTimeout, logger: &s.cfg.Logger, start: s.cfg.Now()}}
 	out.Header().Set("X-Request-Id", out.call.ID)
 	ctx := withCall(r.Context(), &out.call)
 	if parent, ok := trace.Parse(r.Header.Get(trace.Header)); ok {

@@ -225,7 +225,7 @@ func TestBodies(t *testing.T) {
 		{"wrong type", `{"list":5}`, 400, `"field":"list"`},
 		{"wrong type at the top", `[]`, 400, `"field":"body"`},
 		{"unknown field", `{"colour":"a"}`, 400, `"field":"colour"`},
-		{"bad time", `{"from":"yesterday"}`, 400, `yesterday`},
+		{"bad time", `{"from":"yesterday"}`, 400, `from: want a time such as`},
 		{"too long", `{"name":"` + strings.Repeat("x", 7<<20) + `"}`, 413, "body_too_large"},
 		{"just short enough", `{"name":"` + strings.Repeat("x", httpapi.MaxBody-11) + `"}`, 200, ""},
 	} {

@@ -304,3 +304,18 @@ func TestFilterOfDialogues(t *testing.T) {
 		}
 	}
 }
+
+func TestCompressionOfParquet(t *testing.T) {
+	t.Parallel()
+	for _, compression := range []string{"none", "gzip", "rar"} {
+		s := spec(t)
+		s.Format, s.Compression = "parquet", compression
+		want := []jobs.Fault{{
+			Field:   "compression",
+			Message: `"` + compression + `" does not go with format "parquet", whose files are compressed by zstd themselves: leave it out, or say "zstd"`,
+		}}
+		if diff := cmp.Diff(want, s.Check()); diff != "" {
+			t.Error(diff)
+		}
+	}
+}

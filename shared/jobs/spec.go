@@ -244,7 +244,7 @@ func (s ExportSpec) Check() []Fault {
 		faults.add("format", "%q is not supported; use %s", s.Format, strings.Join(formats, ", "))
 	}
 	if s.Format == FormatParquet && s.Compression != CompressionZstd {
-		faults.add("compression", "is \"zstd\", within the files, for \"parquet\"")
+		faults.add("compression", "%q does not go with format \"parquet\", whose files are compressed by zstd themselves: leave it out, or say \"zstd\"", s.Compression)
 	} else if !slices.Contains([]string{CompressionNone, CompressionGzip, CompressionZstd}, s.Compression) {
 		faults.add("compression", "%q is not supported; use \"none\", \"gzip\" or \"zstd\"", s.Compression)
 	}

@@ -73,11 +73,12 @@ func (e *Emulator) serveFaults(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, set)
 }
 
-// ReadFaults reads rules as PUT /_emulator/faults takes them and a faults file holds them. Unknown fields are ignored;
-// rules are checked when they are applied.
+// ReadFaults reads rules as PUT /_emulator/faults takes them and a faults file holds them. Unknown fields are an error: a
+// selector that is misspelt would strike everything. Rules are checked when they are applied.
 func ReadFaults(r io.Reader) (fault.Set, error) {
 	var set fault.Set
 	decoder := json.NewDecoder(r)
+	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&set); err != nil {
 		return fault.Set{}, fmt.Errorf("decode faults: %w", err)
 	}

@@ -136,6 +136,11 @@ func TestFaultsByHTTP(t *testing.T) {
 			t.Errorf("%s: %d %s", bad, status, raw)
 		}
 	}
+	for field, bad := range map[string]string{"rout": `{"rules":[{"rout":"x","fault":"cut"}]}`, "rule": `{"rule":[{"fault":"cut"}]}`} {
+		if status, raw := b.do(http.MethodPut, "/_emulator/faults", "", bad); status != 400 || !strings.Contains(raw, `unknown field \"`+field+`\"`) {
+			t.Errorf("%s: %d %s", bad, status, raw)
+		}
+	}
 	if status, _ := b.do(http.MethodPost, "/v2/api/chat/send", "lm-local", chat); status != 429 {
 		t.Error("refused rules must leave the old ones in force")
 	}

@@ -2,6 +2,9 @@ package stack
 
 import (
 	"cmp"
+	"fmt"
+	"net"
+	"strconv"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -18,6 +21,7 @@ import (
 type settings struct {
 	addr, emulatorAddr, natsAddr, data string
 	nats                               *queue.ConnConfig // nil: the embedded server
+	natsBy                             string            // the variable that says so
 	queue                              queue.Config
 }
 
@@ -29,17 +33,44 @@ const DefaultEmulatorAddr = "127.0.0.1:8788"
 
 func readSettings(vars *env.Vars, log zerolog.Logger) settings {
 	set := settings{
-		addr:         vars.String("XINGHE_ADDR", DefaultAddr),
-		emulatorAddr: vars.String("XINGHE_EMULATOR_ADDR", DefaultEmulatorAddr),
-		natsAddr:     vars.String("XINGHE_NATS_ADDR", "127.0.0.1:4222"),
+		addr:         address(vars, "XINGHE_ADDR", DefaultAddr),
+		emulatorAddr: address(vars, "XINGHE_EMULATOR_ADDR", DefaultEmulatorAddr),
+		natsAddr:     address(vars, "XINGHE_NATS_ADDR", "127.0.0.1:4222"),
 		data:         vars.String("XINGHE_DATA", ".xinghe"),
 		queue:        queue.ConfigFromEnv(vars),
 	}
 	if queue.Configured(vars) {
 		real := queue.FromEnv(vars, connectionName, log)
 		set.nats = &real
+		for _, name := range []string{"NATS_CONTEXT", "NATS_URL_FILE", "NATS_URL"} {
+			if vars.String(name, "") != "" {
+				set.natsBy = name // the last comes before the others
+			}
+		}
 	}
 	return set
+}
+
+// address reads where to listen.
+func address(vars *env.Vars, name, fallback string) string {
+	addr := vars.String(name, fallback)
+	_, _, err := split(addr)
+	vars.Fault(name, err)
+	return addr
+}
+
+// split gives the host and the port of an address.
+func split(addr string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(addr)
+	if err == nil {
+		var number uint64
+		number, err = strconv.ParseUint(text, 10, 16)
+		port = int(number)
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("%q is no address such as 127.0.0.1:8787", addr)
+	}
+	return host, port, nil
 }
 
 // connectionName is what operators see of the stack's connection to NATS.

@@ -72,6 +72,7 @@ type Stack struct {
 
 	stopFront, stopEmulator func()
 	stopWorkers             func() error
+	leaveFolder             func() error
 	closing                 sync.Once
 	failed                  chan error
 	telemetry               *telemetry.Telemetry
@@ -85,23 +86,22 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	vars.Fault("LOG_LEVEL", err)
 	set := readSettings(vars, log)
 	measured := telemetry.FromEnv(vars, connectionName)
-	if err := vars.Err(); err != nil {
-		return nil, err
-	}
-	tele, err := telemetry.New(ctx, measured)
-	if err != nil {
-		return nil, err
-	}
-	set.queue.Observer = tele
-	none := func() {}
+	none, fine := func() {}, func() error { return nil }
 	s := &Stack{
-		log: log, telemetry: tele, settings: set, Data: set.data, Exports: filepath.Join(set.data, "exports"),
-		stopFront: none, stopEmulator: none, stopWorkers: func() error { return nil },
+		log: log, settings: set, Data: set.data, Exports: filepath.Join(set.data, "exports"),
+		stopFront: none, stopEmulator: none, stopWorkers: fine, leaveFolder: fine,
 		failed: make(chan error, 16), // more than there are parts
 	}
+	if err := s.faults(ctx, cfg, vars); err != nil {
+		return nil, err
+	}
+	if s.telemetry, err = telemetry.New(ctx, measured); err != nil {
+		return nil, err
+	}
+	s.settings.queue.Observer = s.telemetry
 	// The parts end when Close says so, in its order, and not all at once with ctx.
 	base := log.WithContext(context.WithoutCancel(ctx))
-	for _, start := range []func(context.Context, Config) error{s.startNATS, s.startEmulator, s.startWorkers, s.startFront} {
+	for _, start := range []func(context.Context, Config) error{s.takeFolder, s.startNATS, s.startEmulator, s.startWorkers, s.startFront} {
 		if err := start(base, cfg); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
@@ -134,26 +134,9 @@ func (s *Stack) Close() error {
 			s.nats.Shutdown()
 			s.nats.WaitForShutdown()
 		}
+		err = errors.Join(err, s.leaveFolder())
 	})
 	return err
-}
-
-func (s *Stack) startNATS(ctx context.Context, _ Config) error {
-	conn := s.settings.nats
-	if conn == nil {
-		var err error
-		if s.nats, err = startNATS(ctx, s.settings.natsAddr, filepath.Join(s.Data, "jetstream")); err != nil {
-			return err
-		}
-		conn = &queue.ConnConfig{URL: s.nats.ClientURL(), Name: connectionName, Logger: s.log}
-	}
-	s.NATSURL = conn.URL
-	var err error
-	if s.queue, err = queue.Open(*conn, s.settings.queue); err != nil {
-		return err
-	}
-	s.telemetry.Watch(s.queue)
-	return s.queue.Ensure(ctx)
 }
 
 func (s *Stack) startEmulator(ctx context.Context, cfg Config) error {

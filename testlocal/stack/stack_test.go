@@ -277,8 +277,10 @@ func TestBadInput(t *testing.T) {
 		{"beebot: wrong key", beebot, "nope", "{}", 401, []string{`"code":"unauthorized"`}},
 		{"export: no key", "/v1/exports", "", "{}", 401, []string{`"code":"unauthorized"`}},
 		{"xingchen: no user", send, stack.DefaultKey, `{"input":{"messages":[{"role":"user","content":"x"}],"aca":{"botProfile":{"characterId":"c"}}}}`, 400, []string{`userProfile.userId`, `"aca.error.invalid.param"`}},
-		{"xingchen: a user that is a number", send, stack.DefaultKey, `{"input":{"messages":[{"content":"x"}],"aca":{"botProfile":{"characterId":"c"},"userProfile":{"userId":7}}}}`, 400, []string{`input.aca.userProfile.userId`, `JSON number`}},
-		{"xingchen: a role that is a number", send, stack.DefaultKey, `{"input":{"messages":[{"role":5,"content":"x"}]}}`, 400, []string{`input.messages.role`, `JSON number`}},
+		{"xingchen: a user that is a number", send, stack.DefaultKey, `{"input":{"messages":[{"content":"x"}],"aca":{"botProfile":{"characterId":"c"},"userProfile":{"userId":7}}}}`, 400, []string{`input.aca.userProfile.userId: want a text`}},
+		{"xingchen: a role that is a number", send, stack.DefaultKey, `{"input":{"messages":[{"role":5,"content":"x"}]}}`, 400, []string{`input.messages[0].role: want a text`}},
+		{"xingchen: two users", send, stack.DefaultKey, `{"input":{"messages":[{"content":"x"}],"aca":{"botProfile":{"characterId":"c"},"userProfile":{"userId":"a","UserID":"b"}}}}`, 400, []string{`input.aca.userProfile.UserID: stands more than once`}},
+		{"xingchen: not UTF-8", send, stack.DefaultKey, "{\"input\":{\"messages\":[{\"content\":\"\xff\"}]}}", 400, []string{`not valid UTF-8 at byte 34`}},
 		{"xingchen: nothing", send, stack.DefaultKey, `{"input":{}}`, 400, []string{`input.messages`, `botProfile.characterId`, `userProfile.userId`}},
 		{"xingchen: wrong type", send, stack.DefaultKey, `{"input":{"messages":"x"}}`, 400, []string{`input.messages`}},
 		{"xingchen: not JSON", send, stack.DefaultKey, `{oops`, 400, []string{`"aca.error.invalid.request.params.unreadable"`}},
@@ -293,7 +295,7 @@ func TestBadInput(t *testing.T) {
 		{"beebot: too long", beebot, stack.DefaultKey, big, 413, []string{`"code":"body_too_large"`}},
 		{"beebot: unknown robot", "/v1/beebot/nope/chat", stack.DefaultKey, `{"utterance":"x"}`, 404, []string{`"code":"not_found"`}},
 		{"export: nothing", "/v1/exports", stack.DefaultKey, `{}`, 400, []string{`"field":"name"`, `"field":"characters"`, `"field":"users"`, `"field":"from"`}},
-		{"export: bad time", "/v1/exports", stack.DefaultKey, `{"from":"yesterday"}`, 400, []string{`yesterday`}},
+		{"export: bad time", "/v1/exports", stack.DefaultKey, `{"from":"yesterday"}`, 400, []string{`want a time such as`}},
 		{"export: too long", "/v1/exports", stack.DefaultKey, big, 413, []string{`"code":"body_too_large"`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

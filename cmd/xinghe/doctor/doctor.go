@@ -1,5 +1,5 @@
 // Package doctor looks at a configuration and says what is wrong with it: it reads the
-// variables of functions and workers, calls what they name, and leaves nothing behind.
+// variables as functions and workers do, calls what they name, and leaves nothing behind.
 //
 //	for finding := range doctor.Examine(ctx, os.Getenv) {
 //		fmt.Println(finding.State, finding.Name, finding.Detail)
@@ -8,7 +8,7 @@
 // It asks Xingchen for one character and Beebot for stream credentials, looks at the streams
 // of NATS, writes a file of some bytes to the sink and deletes it again, and compares clocks.
 // What is not configured is left out, and said so. It does not chat: whether a character or a
-// robot answers is not its business.
+// robot answers is not its business. Nor are the variables that the local stack alone reads.
 package doctor
 
 import (
@@ -51,9 +51,16 @@ type look struct {
 	do   func(ctx context.Context, vars *env.Vars) (detail string, err error)
 }
 
-// Examine looks at one part after another. It ends early only with the context.
+// notConfigured is the detail of what was left out.
+const notConfigured = "not configured"
+
+// Examine looks at the variables, and then at one part after another that they name. It ends
+// early only with the context.
 func Examine(ctx context.Context, getenv func(string) string) iter.Seq[Finding] {
 	return func(yield func(Finding) bool) {
+		if !yield(variables(ctx, getenv)) {
+			return
+		}
 		for _, l := range looks {
 			if ctx.Err() != nil || !yield(l.examine(ctx, getenv)) {
 				return
@@ -68,15 +75,16 @@ func (l look) examine(ctx context.Context, getenv func(string) string) Finding {
 	began := time.Now()
 	vars := env.New(getenv)
 	detail, err := l.do(ctx, vars)
-	if faults := vars.Err(); faults != nil {
-		err = faults // they come first, and what followed may come of them
-	}
 	f := Finding{Name: l.name, State: OK, Detail: detail, Ms: time.Since(began).Milliseconds()}
 	switch {
+	case vars.Err() != nil: // whatever followed may come of that
+		f.State, f.Detail = Skipped, "its variables cannot be read, see above"
 	case err != nil:
-		f.State, f.Detail = Wrong, sign.Redact(err.Error())
+		f.State, f.Detail = Wrong, redacted(err)
 	case detail == "":
-		f.State, f.Detail = Skipped, "not configured"
+		f.State, f.Detail = Skipped, notConfigured
 	}
 	return f
 }
+
+func redacted(err error) string { return sign.Redact(err.Error()) }

@@ -8,15 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/oklog/ulid/v2"
 	"github.com/rs/zerolog"
 
 	"xinghe/shared/beebot"
 	"xinghe/shared/env"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/queue"
-	"xinghe/shared/sink"
-	"xinghe/shared/sink/chain"
 	"xinghe/shared/xingchen"
 )
 
@@ -146,37 +143,6 @@ func broker(ctx context.Context, vars *env.Vars) (string, error) {
 	return strings.Join(told, ", "), nil
 }
 
-func files(ctx context.Context, vars *env.Vars) (string, error) {
-	if vars.String("XINGHE_SINK", "") == "" {
-		return "", nil
-	}
-	to := chain.FromEnv(ctx, vars)
-	if to == nil {
-		return "", nil // the faults say why
-	}
-	path := "xinghe-doctor-" + ulid.Make().String()
-	if err := probe(ctx, to, path); err != nil {
-		return "", fmt.Errorf("XINGHE_SINK: %w", err)
-	}
-	return to.Kind() + ": files can be written and deleted", nil
-}
-
-func probe(ctx context.Context, to sink.Sink, path string) error {
-	w, err := to.Create(ctx, path)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	if _, err := w.Write([]byte("written by xinghe doctor; delete it if you find it\n")); err != nil {
-		return err
-	}
-	if err := w.Commit(); err != nil {
-		return err
-	}
-	_, err = to.Stat(ctx, path)
-	return errors.Join(err, to.Delete(context.WithoutCancel(ctx), path))
-}
-
 func deployment(ctx context.Context, vars *env.Vars) (string, error) {
 	if vars.String("XINGHE_URL", "") == "" {
 		return "", nil
@@ -185,8 +151,11 @@ func deployment(ctx context.Context, vars *env.Vars) (string, error) {
 	if err := vars.Err(); err != nil {
 		return "", err
 	}
-	if status, err := get(ctx, address+"/readyz", ""); err != nil || status != http.StatusOK {
-		return "", errors.Join(err, fmt.Errorf("XINGHE_URL: %s/readyz answers %d", address, status))
+	switch status, err := get(ctx, address+"/readyz", ""); {
+	case err != nil:
+		return "", fmt.Errorf("XINGHE_URL: nobody answers: %w", err)
+	case status != http.StatusOK:
+		return "", fmt.Errorf("XINGHE_URL: %s/readyz answers %d", address, status)
 	}
 	if key.IsZero() {
 		return "ready; without XINGHE_KEY no more is known", nil

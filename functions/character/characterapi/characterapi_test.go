@@ -199,7 +199,7 @@ func TestDocumentedRequestsPassByteForByte(t *testing.T) {
 		{"versions", "GET", "/v2/api/character/versions/" + id, "", "aca-character-versions"},
 		{"recommended version", "GET", "/v2/api/character/newversion/recommend/" + id, "", "aca-character-version-recommend"},
 		{"auto description", "POST", "/v2/api/character/auto/desc", `{"type":"text","text":"x"}`, "aca-char-auto-desc"},
-		{"unknown fields and odd spacing", "POST", "/v2/api/character/create", "{ \"future\": [1.50, {\"a\":\"\\u4e2d\"}],\n\"name\":\"a\",\"introduction\":\"b\",\"basicInformation\":\"c\",\"openingLine\":\"d\",\"avatar\":{\"size\":3,\"size\":4},\"advancedConfig\":{\"platformPlugins\":[{\"name\":\"future_plugin\",\"level\":9}]}}", "aca-character-create"},
+		{"unknown fields and odd spacing", "POST", "/v2/api/character/create", "{ \"future\": [1.50, {\"a\":\"\\u4e2d\"}],\n\"name\":\"a\",\"introduction\":\"b\",\"basicInformation\":\"c\",\"openingLine\":\"d\",\"avatar\":{\"size\":3},\"advancedConfig\":{\"platformPlugins\":[{\"name\":\"future_plugin\",\"level\":9}]}}", "aca-character-create"},
 		{"optional fields that are null", "POST", "/v2/api/character/create", with(t, with(t, create, "permConfig", "null"), "avatar", "null"), "aca-character-create"},
 		{"no optional field", "POST", "/v2/api/character/create", `{"name":"n","introduction":"i","basicInformation":"b","openingLine":"o"}`, "aca-character-create"},
 		{"the longest texts", "POST", "/v2/api/character/create", with(t, with(t, create, "name", `"`+strings.Repeat("星", 20)+`"`), "introduction", `"`+strings.Repeat("河", 30)+`"`), "aca-character-create"},

@@ -66,12 +66,12 @@ var advanced = []field{
 // be told for what.
 func newAdvanced(c *checker, path string, value any) {
 	record(advanced...)(c, path, value)
-	o, ok := value.(*object)
-	if !ok || o.fields["isRealInfo"] != true {
+	o, ok := value.(map[string]any)
+	if !ok || o["isRealInfo"] != true {
 		return
 	}
 	for _, name := range []string{"searchKeyword", "realInfo"} {
-		if given := o.fields[name]; given != nil && given != "" {
+		if given := o[name]; given != nil && given != "" {
 			return
 		}
 	}
@@ -92,7 +92,7 @@ func rejection(c *checker, path string, value any) {
 		required("conditionType", word("reject_rule", "passive_rule", domainRule)), optional("enabled", flag), optional("keywords", keywords),
 		optional("subRejectCondition", record(required("conditionType", filled(0)), optional("enabled", flag), optional("keywords", keywords))),
 	)(c, path, value)
-	if o, ok := value.(*object); ok && o.fields["conditionType"] == domainRule && o.fields["subRejectCondition"] == nil {
+	if o, ok := value.(map[string]any); ok && o["conditionType"] == domainRule && o["subRejectCondition"] == nil {
 		c.fault(path+".subRejectCondition", "missing: a %s has one", domainRule)
 	}
 }
@@ -142,7 +142,7 @@ func checkDelete(c *checker, r *http.Request, body any) {
 		checkQuery(c, r)
 	}
 	if body == nil {
-		body = &object{}
+		body = map[string]any{}
 	}
 	record(fields...)(c, bodyPath, body)
 }

@@ -29,12 +29,12 @@ func (h handler) tell(op operation, r *http.Request, document any, out *listener
 
 // named reads which character a body names.
 func named(document any) (id string, version int64) {
-	o, ok := document.(*object)
+	o, ok := document.(map[string]any)
 	if !ok {
 		return "", 0
 	}
-	id, _ = o.fields["characterId"].(string)
-	if n, ok := o.fields["version"].(json.Number); ok {
+	id, _ = o["characterId"].(string)
+	if n, ok := o["version"].(json.Number); ok {
 		version, _ = n.Int64() // it has been checked
 	}
 	return id, version

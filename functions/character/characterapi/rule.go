@@ -42,7 +42,7 @@ func (c *checker) misfit(path, want string, value any) {
 		kind = "a JSON boolean"
 	case []any:
 		kind = "a JSON list"
-	case *object:
+	case map[string]any:
 		kind = "a JSON object"
 	}
 	c.fault(path, "is %s; want %s", kind, want)
@@ -64,17 +64,15 @@ func optional(name string, rule rule) field { return field{name, rule, false} }
 // record is an object. An optional field that is null counts as left out.
 func record(fields ...field) rule {
 	return func(c *checker, path string, value any) {
-		o, ok := value.(*object)
+		o, ok := value.(map[string]any)
 		if !ok {
 			c.misfit(path, "an object", value)
 			return
 		}
 		for _, f := range fields {
 			at := strings.TrimPrefix(path+"."+f.name, bodyPath+".")
-			value := o.fields[f.name]
+			value := o[f.name]
 			switch {
-			case o.twice[f.name]:
-				c.fault(at, "stands more than once")
 			case value != nil:
 				f.rule(c, at, value)
 			case f.required:

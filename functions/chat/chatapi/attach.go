@@ -13,15 +13,15 @@ import (
 )
 
 // Equip adds to a configuration what works beside the requests: the budgets of both
-// services, from XINGCHEN_RPS and BEEBOT_RPS, and the publisher of events, which is the
-// caller's to close. Without a queue the budgets are this process's own and nobody hears of
+// services, from XINGCHEN_RPS and BEEBOT_RPS, and events, from XINGHE_EVENT_TEXT, whose
+// publisher is the caller's to close. Without a queue the budgets are this process's own and nobody hears of
 // chats. See [Config.Share].
 func (c *Config) Equip(vars *env.Vars, q *queue.Queue, logger zerolog.Logger) error {
 	x, b, err := desk.Open(vars, q, "/xinghe/chat", logger)
 	if err != nil {
 		return fmt.Errorf("chatapi: %w", err)
 	}
-	c.XingchenBudget, c.BeebotBudget, c.Events = x.Budget, b.Budget, x.Events
+	c.XingchenBudget, c.BeebotBudget, c.Events, c.EventText = x.Budget, b.Budget, x.Events, x.EventText
 	return nil
 }
 

@@ -19,12 +19,11 @@ var outputs = map[string]relay.Output{
 const drainLimit = 2 * time.Minute
 
 // FromEnv makes the clients from the variables of both services, of which at least one must
-// be configured, and reads XINGHE_ON_DISCONNECT, XINGHE_EVENT_TEXT, XINGCHEN_STREAM_OUTPUT,
-// XINGCHEN_PARALLEL_KEYS, XINGCHEN_MODELS and BEEBOT_INSTANCES. Budgets and events are for the caller to add.
+// be configured, and reads XINGHE_ON_DISCONNECT, XINGCHEN_STREAM_OUTPUT, XINGCHEN_PARALLEL_KEYS,
+// XINGCHEN_MODELS and BEEBOT_INSTANCES. Budgets and events are for the caller to add, by [Config.Equip].
 func FromEnv(vars *env.Vars) Config {
 	cfg := Config{
 		Xingchen: xingchen.FromEnv(vars), Beebot: beebot.FromEnv(vars),
-		EventText:    vars.Choice("XINGHE_EVENT_TEXT", "false", "true") == "true",
 		Output:       outputs[vars.Choice("XINGCHEN_STREAM_OUTPUT", "asked", "cumulative", "incremental")],
 		ParallelKeys: vars.List("XINGCHEN_PARALLEL_KEYS"),
 		Models:       vars.List("XINGCHEN_MODELS"),

@@ -2,6 +2,7 @@ package chatapi
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -76,11 +77,22 @@ func (o *openaiHandler) partner(model string) (partner, error) {
 	return partner{}, unknownModel(model, "a model is character:<characterId>, beebot:<instanceId>, or the name of a Xingchen model")
 }
 
-func unknownModel(model, why string) error {
+func unknownModel(model, why string) *httpapi.Error {
 	return &httpapi.Error{
 		Status: http.StatusNotFound, Code: httpapi.CodeNotFound, Detail: fmt.Sprintf("model %q does not exist: %s", model, why),
 		Fields: []httpapi.FieldError{{Field: "model", Message: why}},
 	}
+}
+
+// missing says of a refusal which model upstream does not know, if that is why.
+func missing(err error, model string) error {
+	refusal, ok := errors.AsType[*httpapi.Error](err)
+	if !ok || refusal.Status != http.StatusNotFound {
+		return err
+	}
+	told := unknownModel(model, refusal.Detail)
+	told.Err = err
+	return told
 }
 
 // complete serves POST /v1/chat/completions.
@@ -108,17 +120,19 @@ func (o *openaiHandler) complete(w http.ResponseWriter, r *http.Request) error {
 	}
 	told := relay.Completion{Model: req.Model, Created: o.cfg.Now(), Stream: req.Stream, Usage: req.StreamOptions.IncludeUsage}
 	if to.kind == jobs.BotBeebot {
-		return o.bots.desk.Serve(r, c, func(outcome *relay.Outcome) error {
+		err := o.bots.desk.Serve(r, c, func(outcome *relay.Outcome) error {
 			return o.bots.relay.Complete(w, r, beebot.Robot{ID: to.id, Classic: to.classic}, beebot.StreamRequest{
 				Utterance: req.question(), SessionID: req.Metadata[metaSession], SenderID: c.User, SenderNick: req.userName(),
 			}, told, outcome)
 		})
+		return missing(err, req.Model)
 	}
 	question, err := json.Marshal(req.roleChat(to, c.User))
 	if err != nil {
 		return fmt.Errorf("encode role chat: %w", err)
 	}
-	return o.x.desk.Serve(r, c, func(outcome *relay.Outcome) error {
+	err = o.x.desk.Serve(r, c, func(outcome *relay.Outcome) error {
 		return o.x.relay.Complete(w, r, &xingchen.Call{Route: o.route, Body: question}, told, outcome)
 	})
+	return missing(err, req.Model)
 }

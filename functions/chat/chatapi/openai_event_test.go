@@ -60,8 +60,8 @@ func TestCompletionEvents(t *testing.T) {
 	}
 	t.Cleanup(publisher.Close)
 	f := setup(t, options{
-		vars:      map[string]string{"BEEBOT_INSTANCES": robot + "=tongyi", "XINGHE_EVENT_TEXT": "true"},
-		configure: func(_ string, cfg *chatapi.Config) { cfg.Events = publisher },
+		vars:      map[string]string{"BEEBOT_INSTANCES": robot + "=tongyi"},
+		configure: func(_ string, cfg *chatapi.Config) { cfg.Events, cfg.EventText = publisher, true },
 	})
 	if err := f.emu.Faults().Set(fault.Rule{Fault: fault.Reset, AtFrame: 2, User: "broken"}); err != nil {
 		t.Fatal(err)

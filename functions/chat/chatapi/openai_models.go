@@ -90,7 +90,7 @@ func (o *openaiHandler) model(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		err = relay.Refusal(r.Context(), err)
 		o.x.desk.Heed(err)
-		return err
+		return missing(err, r.PathValue("model"))
 	}
 	character.CharacterID = to.id
 	return httpapi.WriteJSON(w, http.StatusOK, newCharacterModel(character))

@@ -78,14 +78,17 @@ func TestModels(t *testing.T) {
 		if one.Name != "" {
 			one.Created = 0
 		}
-		if one != m || got.status != http.StatusOK {
+		if one != m || got.status != http.StatusOK || got.header.Get("X-Upstream-Request-Id") != "" {
 			t.Errorf("%s: %d %s", m.ID, got.status, got.body)
 		}
 	}
 	for id, status := range map[string]int{"gpt-4o": 404, "beebot:nobody": 404, "character:nobody": 404, "character:9e8d7c6b5a4f4e3d8c2b1a0f9e8d7c6b": 403} {
 		got := f.call(http.MethodGet, "/v1/models/"+id, "")
-		if told := decode[completion](t, got.body).Error; got.status != status || told == nil || told.Message == "" {
+		if told := decode[completion](t, got.body).Error; got.status != status || told == nil || told.Message == "" || (told.Param == "model") != (status == http.StatusNotFound) {
 			t.Errorf("%s: %d %s", id, got.status, got.body)
+		}
+		if upstreams := strings.HasPrefix(id, "character:"); upstreams != (got.header.Get("X-Upstream-Request-Id") != "") {
+			t.Errorf("%s: %v", id, got.header)
 		}
 	}
 }

@@ -34,9 +34,9 @@ func TestCompletionFaults(t *testing.T) {
 		{`{"model":"beebot:",` + hello + `}`, "model", "BEEBOT_INSTANCES", 404},
 		{`{"model":"beebot:nobody",` + hello + `}`, "model", "BEEBOT_INSTANCES", 404},
 		{`{"model":"robot:x",` + hello + `}`, "model", "", 404},
-		{`{"model":7,` + hello + `}`, "model", "JSON number", 400},
+		{`{"model":7,` + hello + `}`, "model", "", 400},
 		{`hello`, "", "not valid JSON", 400},
-		{`[]`, "body", "JSON array", 400},
+		{`[]`, "body", "", 400},
 		{``, "", "empty", 400},
 		{`{"model":"x"} {}`, "", "more follows", 400},
 
@@ -59,44 +59,44 @@ func TestCompletionFaults(t *testing.T) {
 		{toChar + `"web_search_options":{}}`, "web_search_options", "not supported", 400},
 		{toChar + `"top_k":5}`, "top_k", "not a known parameter", 400},
 
-		{toChar + `"stream":"yes"}`, "stream", "JSON string", 400},
+		{toChar + `"stream":"yes"}`, "stream", "", 400},
 		{toChar + `"stream_options":{"include_usage":true}}`, "stream_options", "for streams only", 400},
-		{toChar + `"stream":true,"stream_options":{"include_usage":1}}`, "stream_options.include_usage", "JSON number", 400},
+		{toChar + `"stream":true,"stream_options":{"include_usage":1}}`, "stream_options.include_usage", "", 400},
 		{toChar + `"stream":true,"stream_options":{"more":true}}`, "stream_options.more", "not a known field", 400},
 		{toChar + `"n":0}`, "n", "at least 1", 400},
-		{toChar + `"n":1.5}`, "n", "JSON number", 400},
+		{toChar + `"n":1.5}`, "n", "", 400},
 		{toChar + `"n":2,"stream":true}`, "n", "in a stream", 400},
 		{toChar + `"seed":-1}`, "seed", "negative", 400},
-		{toChar + `"seed":99999999999999999999}`, "seed", "JSON number", 400},
+		{toChar + `"seed":99999999999999999999}`, "seed", "", 400},
 		{toChar + `"temperature":2.1}`, "temperature", "between 0 and 2", 400},
 		{toChar + `"top_p":0}`, "top_p", "greater than 0", 400},
 		{toChar + `"top_p":1.1}`, "top_p", "at most 1", 400},
 		{toChar + `"max_tokens":0}`, "max_tokens", "at least 1", 400},
 		{toChar + `"max_completion_tokens":0}`, "max_completion_tokens", "at least 1", 400},
 		{toChar + `"max_tokens":5,"max_completion_tokens":6}`, "max_completion_tokens", "contradicts", 400},
-		{toChar + `"user":7}`, "user", "JSON number", 400},
+		{toChar + `"user":7}`, "user", "", 400},
 		{toChar + `"user":"` + strings.Repeat("u", 257) + `"}`, "user", "256 bytes", 400},
 		{toChar + `"metadata":{"use_history":"yes"}}`, "metadata.use_history", `"true" or "false"`, 400},
-		{toChar + `"metadata":{"use_history":true}}`, "metadata", "JSON bool", 400},
+		{toChar + `"metadata":{"use_history":true}}`, "metadata.use_history", "", 400},
 		{toChar + `"metadata":{"x":"` + strings.Repeat("好", 513) + `"}}`, "metadata.x", "512 characters", 400},
 		{toChar + `"metadata":{"` + strings.Repeat("k", 65) + `":""}}`, "metadata", "64 characters", 400},
 		{toChar + `"metadata":{` + pairs(17) + `}}`, "metadata", "17 pairs", 400},
 
-		{says(`"hello"`), "messages", "JSON string", 400},
+		{says(`"hello"`), "messages", "", 400},
 		{says(`[]`), "messages", "end with a user's message", 400},
 		{says(`[{"role":"system","content":"x"}]`), "messages", "end with a user's message", 400},
 		{says(`[{"role":"user","content":"x"},{"role":"assistant","content":"y"}]`), "messages", "end with a user's message", 400},
-		{says(`["x"]`), "messages[0]", "JSON string", 400},
+		{says(`["x"]`), "messages[0]", "", 400},
 		{says(`[null]`), "messages[0].role", "missing", 400},
 		{says(`[{"content":"x"}]`), "messages[0].role", "missing", 400},
-		{says(`[{"role":7,"content":"x"}]`), "messages[0].role", "JSON number", 400},
+		{says(`[{"role":7,"content":"x"}]`), "messages[0].role", "", 400},
 		{says(`[{"role":"tool","content":"x","tool_call_id":"y"}]`), "messages[0].tool_call_id", "not supported", 400},
 		{says(`[{"role":"function","content":"x"}]`), "messages[0].role", `"function" is not supported`, 400},
 		{says(`[{"role":"user"}]`), "messages[0].content", "missing", 400},
 		{says(`[{"role":"user","content":null}]`), "messages[0].content", "missing", 400},
 		{says(`[{"role":"user","content":" \n"}]`), "messages[0].content", "missing", 400},
 		{says(`[{"role":"user","content":[]}]`), "messages[0].content", "missing", 400},
-		{says(`[{"role":"user","content":7}]`), "messages[0].content", "JSON number", 400},
+		{says(`[{"role":"user","content":7}]`), "messages[0].content", "", 400},
 		{says(`[{"role":"user","content":["x"]}]`), "messages[0].content", "list of parts", 400},
 		{says(`[{"role":"user","content":[{"type":"text"}]}]`), "messages[0].content[0].text", "missing", 400},
 		{says(`[{"role":"user","content":[{"type":"text","text":"x"},{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}]}]`), "messages[0].content[1].type", `"image_url" is not supported`, 400},
@@ -144,6 +144,23 @@ func TestCompletionFaultsTogether(t *testing.T) {
 	for _, want := range []string{"messages[0].content:", "messages[0].role:", "model: missing", "n: must", "stop: is", "tools: is"} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("no %q in %s", want, got.body)
+		}
+	}
+}
+
+// A field has one fault, whatever else may be said of what could not be read.
+func TestCompletionFaultsOnce(t *testing.T) {
+	t.Parallel()
+	f := setup(t, options{})
+	for parameter, want := range map[string]string{
+		`"metadata":{"use_history":true}`: "metadata.use_history: want a text",
+		`"n":1.5`:                         "n: want a whole number, not 1.5",
+		`"max_tokens":"x"`:                "max_tokens: want a whole number",
+		`"metadata":{"use_history":true,"x":null,"y":7}`: "metadata.use_history: want a text; metadata.y: want a text",
+	} {
+		got := f.complete(`{"model":"character:` + xiaowan + `","messages":[{"role":"user","content":"你好"}],` + parameter + `}`)
+		if told := decode[completion](t, got.body).Error; told == nil || told.Message != want {
+			t.Errorf("%s: %s", parameter, got.body)
 		}
 	}
 }

@@ -88,12 +88,14 @@ func (f *faults) add(field, message string, args ...any) {
 	*f = append(*f, httpapi.FieldError{Field: field, Message: fmt.Sprintf(message, args...)})
 }
 
-// decode reads a parameter; what does not fit is a fault of the place where it stands.
+// decode reads a parameter; what does not fit is a fault of the place where it stands. It is as
+// if it were not given then, so that nothing else is said of it.
 func (f *faults) decode(name string, raw json.RawMessage, into any) {
 	err := httpapi.DecodeStrict(raw, into)
 	if err == nil {
 		return
 	}
+	reflect.ValueOf(into).Elem().SetZero()
 	for _, fault := range httpapi.AsError(err).Fields {
 		if fault.Field != "body" {
 			fault.Field = name + "." + fault.Field
@@ -116,12 +118,13 @@ func readCompletion(body []byte) (*completionRequest, error) {
 	var (
 		req      = new(completionRequest)
 		messages []json.RawMessage
+		metadata map[string]json.RawMessage
 		found    faults
 	)
 	heeded := map[string]any{
 		"model": &req.Model, "messages": &messages, "stream": &req.Stream, "stream_options": &req.StreamOptions,
 		"user": &req.User, "seed": &req.Seed, "temperature": &req.Temperature, "top_p": &req.TopP, "n": &req.N,
-		"max_tokens": &req.MaxTokens, "max_completion_tokens": &req.MaxCompletionTokens, "metadata": &req.Metadata,
+		"max_tokens": &req.MaxTokens, "max_completion_tokens": &req.MaxCompletionTokens, "metadata": &metadata,
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		raw, into := fields[name], heeded[name]
@@ -144,6 +147,7 @@ func readCompletion(body []byte) (*completionRequest, error) {
 		found.add("stream_options", "is for streams only")
 	}
 	req.check(&found)
+	req.readMetadata(metadata, &found)
 	if messages != nil {
 		req.readMessages(messages, &found)
 	}
@@ -191,21 +195,28 @@ func (q *completionRequest) check(found *faults) {
 	if len(q.User) > maxUser {
 		found.add("user", "longer than %d bytes", maxUser)
 	}
-	q.checkMetadata(found)
 }
 
-func (q *completionRequest) checkMetadata(found *faults) {
-	if len(q.Metadata) > maxMetadata {
-		found.add("metadata", "%d pairs, at most %d", len(q.Metadata), maxMetadata)
+// readMetadata decodes the pairs one by one, as each may have a fault of its own.
+func (q *completionRequest) readMetadata(pairs map[string]json.RawMessage, found *faults) {
+	if len(pairs) > maxMetadata {
+		found.add("metadata", "%d pairs, at most %d", len(pairs), maxMetadata)
+		return
 	}
-	for _, key := range slices.Sorted(maps.Keys(q.Metadata)) {
-		switch value := q.Metadata[key]; {
+	q.Metadata = map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(pairs)) {
+		before, value := len(*found), ""
+		found.decode("metadata."+key, pairs[key], &value)
+		switch {
+		case len(*found) > before:
 		case utf8.RuneCountInString(key) > maxMetadataKey:
 			found.add("metadata", "has a key longer than %d characters", maxMetadataKey)
 		case utf8.RuneCountInString(value) > maxMetadataValue:
 			found.add("metadata."+key, "longer than %d characters", maxMetadataValue)
 		case key == metaHistory && value != "true" && value != "false":
 			found.add("metadata."+key, `must be "true" or "false"`)
+		default:
+			q.Metadata[key] = value
 		}
 	}
 }

@@ -318,7 +318,7 @@ func TestRefusalsOfUpstream(t *testing.T) {
 		status int
 		want   failure
 	}{
-		"unknown character": {f, "character:0", 404, failure{Type: "invalid_request_error", Code: "not_found"}},
+		"unknown character": {f, "character:0", 404, failure{Type: "invalid_request_error", Code: "not_found", Param: "model"}},
 		"closed character":  {f, "character:9e8d7c6b5a4f4e3d8c2b1a0f9e8d7c6b", 403, failure{Type: "permission_error", Code: "forbidden"}},
 		"our Xingchen key":  {strange, "character:" + xiaowan, 502, failure{Type: "api_error", Code: "upstream_error"}},
 		"our access key":    {strange, "beebot:" + robot, 502, failure{Type: "api_error", Code: "upstream_error"}},

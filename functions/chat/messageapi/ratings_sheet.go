@@ -81,7 +81,7 @@ func (s *sheet) refuse() error {
 // add takes the next row; faults are of fields that could not be read.
 func (s *sheet) add(row jobs.RatingRow, faults ...jobs.Fault) error {
 	for _, fault := range row.Check() {
-		if !slices.ContainsFunc(faults, func(f jobs.Fault) bool { return f.Field == fault.Field }) {
+		if !names(faults, fault.Field) {
 			faults = append(faults, fault)
 		}
 	}
@@ -159,28 +159,44 @@ func (s *sheet) addJSON(text []byte) error {
 	if bytes.Equal(text, []byte("null")) {
 		return s.reject(jobs.Fault{Field: "row", Message: "is no JSON object"})
 	}
-	if err := httpapi.DecodeStrict(text, &wire); err != nil {
-		return s.reject(faultOf(err))
+	faults := faultsOf(httpapi.DecodeStrict(text, &wire))
+	if len(faults) > 0 && faults[0].Field == "row" {
+		return s.reject(faults...)
 	}
 	row := jobs.RatingRow{MessageID: wire.MessageID, Info: wire.Info}
-	if wire.Rating == nil {
-		return s.add(row, jobs.Fault{Field: "rating", Message: "missing"})
+	if wire.Rating != nil {
+		row.Rating = *wire.Rating
+	} else if !names(faults, "rating") {
+		faults = append(faults, jobs.Fault{Field: "rating", Message: "missing"})
 	}
-	row.Rating = *wire.Rating
-	return s.add(row)
+	return s.add(row, faults...)
 }
 
-// faultOf is what is wrong with a row that could not be decoded.
-func faultOf(err error) jobs.Fault {
+// maxRowFaults is how many faults of one row are named: a row may have any number of fields.
+const maxRowFaults = 10
+
+// faultsOf is what is wrong with a row that could not be decoded. What is no field of it comes
+// first, and alone.
+func faultsOf(err error) []jobs.Fault {
+	if err == nil {
+		return nil
+	}
 	refusal := httpapi.AsError(err)
 	if len(refusal.Fields) == 0 {
-		return jobs.Fault{Field: "row", Message: refusal.Detail}
+		return []jobs.Fault{{Field: "row", Message: refusal.Detail}}
 	}
-	fault := jobs.Fault(refusal.Fields[0])
-	if fault.Field == "" || fault.Field == "body" { // a field may have no name
-		fault.Field = "row"
+	var faults []jobs.Fault
+	for _, fault := range refusal.Fields[:min(len(refusal.Fields), maxRowFaults)] {
+		if fault.Field == "" || fault.Field == "body" { // a field may have no name
+			return []jobs.Fault{{Field: "row", Message: fault.Message}}
+		}
+		faults = append(faults, jobs.Fault(fault))
 	}
-	return fault
+	return faults
+}
+
+func names(faults []jobs.Fault, field string) bool {
+	return slices.ContainsFunc(faults, func(f jobs.Fault) bool { return f.Field == field })
 }
 
 // readCSV reads a header, which names the columns in any order, and a rating a record.

@@ -158,14 +158,46 @@ func TestRatingsAreTaken(t *testing.T) {
 				{0, "messageId", "missing"},
 				{1, "rating", "must be a whole number from -1 to 5"},
 				{2, "rating", "missing"},
-				{3, "rating", "is a JSON string, which does not fit"},
-				{4, "rating", "is a JSON number 4.5, which does not fit"},
+				{3, "rating", "want a whole number"},
+				{4, "rating", "want a whole number, not 4.5"},
 				{5, "x", "is not a known field"},
 				{6, "row", "is no JSON object"},
-				{7, "row", "is a JSON number, which does not fit"},
+				{7, "row", "want an object"},
 				{9, "messageId", "holds what cannot be printed"},
 				{9, "rating", "must be a whole number from -1 to 5"},
 				{9, "info", "longer than 1000 characters"},
+			},
+		},
+		{
+			"rows with several faults", "", `[{"messageId":7,"rating":"a","foo":1},{"foo":1,"info":7},{"messageId":"a","rating":6,"bar":1,"foo":1},{"messageId":"a","rating":5}]`,
+			[]jobs.RatingRow{{Row: 3, MessageID: "a", Rating: 5}},
+			[]fault{
+				{0, "foo", "is not a known field"},
+				{0, "messageId", "want a text"},
+				{0, "rating", "want a whole number"},
+				{1, "foo", "is not a known field"},
+				{1, "info", "want a text"},
+				{1, "rating", "missing"},
+				{1, "messageId", "missing"},
+				{2, "bar", "is not a known field"},
+				{2, "foo", "is not a known field"},
+				{2, "rating", "must be a whole number from -1 to 5"},
+			},
+		},
+		{
+			"a row with very many", "", `[{"messageId":"a","rating":5,` + unknown(60) + `},{"messageId":"a","rating":5}]`,
+			[]jobs.RatingRow{{Row: 1, MessageID: "a", Rating: 5}},
+			[]fault{
+				{0, "x10", "is not a known field"},
+				{0, "x11", "is not a known field"},
+				{0, "x12", "is not a known field"},
+				{0, "x13", "is not a known field"},
+				{0, "x14", "is not a known field"},
+				{0, "x15", "is not a known field"},
+				{0, "x16", "is not a known field"},
+				{0, "x17", "is not a known field"},
+				{0, "x18", "is not a known field"},
+				{0, "x19", "is not a known field"},
 			},
 		},
 		{
@@ -211,6 +243,15 @@ func TestRatingsAreTaken(t *testing.T) {
 	}
 }
 
+// unknown are fields of no rating, from x10 on.
+func unknown(count int) string {
+	list := make([]string, count)
+	for i := range list {
+		list[i] = fmt.Sprintf(`"x%d":0`, i+10)
+	}
+	return strings.Join(list, ",")
+}
+
 func TestRatingsAreRefused(t *testing.T) {
 	t.Parallel()
 	d := setupRatings(t)
@@ -226,7 +267,7 @@ func TestRatingsAreRefused(t *testing.T) {
 		{"no line", "", "application/x-ndjson", "\n\n", 400, "holds no rating"},
 		{"no record", "", "text/csv", "messageId,rating\n", 400, "holds no rating"},
 		{"no header", "", "text/csv", "", 400, "holds no rating"},
-		{"text", "", "", `"a"`, 400, "JSON string"},
+		{"text", "", "", `"a"`, 400, "body: "},
 		{"half a list", "", "", `[{"messageId":"a","rating":5},`, 400, "too early"},
 		{"columns", "", "text/csv", "messageId,stars,info,info\na,5,,\n", 400, `header: "stars" is none of messageId, rating and info; header: info stands there twice; header: rating is missing`},
 		{"open quote", "", "text/csv", "messageId,rating\n\"a,5\n", 400, "not valid CSV"},

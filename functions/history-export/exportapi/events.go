@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"xinghe/shared/faas"
 	"xinghe/shared/httpapi"
 	"xinghe/shared/jobs"
 	"xinghe/shared/queue"
@@ -17,7 +18,8 @@ import (
 
 // events streams the states of an export until it has ended, each with its revision as id.
 // A client that comes back with Last-Event-ID gets what is newer; one that has had the end
-// gets 204, by which browsers know not to come again.
+// gets 204, by which browsers know not to come again. A function that ends, and a platform's
+// deadline, end the stream in good order before: the client comes again.
 func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	entry, err := a.read(r.Context(), r.PathValue("id"))
 	if err != nil {
@@ -42,7 +44,8 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 		}
 	}()
 	s := stream{flush: httpapi.BeginStream(w), out: sse.NewWriter(w), last: last}
-	if err := s.relay(ctx, states, a.cfg.Heartbeat); err != nil {
+	err = s.relay(ctx, states, a.cfg.Heartbeat)
+	if err != nil && !errors.Is(r.Context().Err(), context.DeadlineExceeded) { // the platform's, after which the client comes again
 		return fmt.Errorf("%w: %w", httpapi.ErrStreamBegun, err)
 	}
 	return nil
@@ -90,7 +93,7 @@ type stream struct {
 	last  uint64 // revision that the client has
 }
 
-// relay passes states on until the last.
+// relay passes states on until the last, or until the function ends.
 func (s *stream) relay(ctx context.Context, states <-chan state, heartbeat time.Duration) error {
 	if err := s.beat(); err != nil { // the headers go out at once
 		return err
@@ -99,6 +102,8 @@ func (s *stream) relay(ctx context.Context, states <-chan state, heartbeat time.
 	defer ticker.Stop()
 	for {
 		select {
+		case <-faas.Leaving(ctx):
+			return nil
 		case next, ok := <-states:
 			if !ok {
 				return ctx.Err()

@@ -2,16 +2,23 @@ package exportapi_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 
+	"xinghe/shared/faas"
 	"xinghe/shared/jobs"
 	"xinghe/shared/sse"
 )
@@ -34,9 +41,16 @@ func (b *bundle) follow(id, last string) *follower {
 	b.t.Helper()
 	server := httptest.NewServer(b.handler)
 	b.t.Cleanup(server.Close)
+	return b.followAt(server.URL, id, last)
+}
+
+func (b *bundle) followAt(url, id, last string) *follower {
+	b.t.Helper()
+	client := &http.Client{Transport: &http.Transport{}}
+	b.t.Cleanup(client.CloseIdleConnections)
 	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
 	b.t.Cleanup(cancel)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/v1/exports/"+id+"/events", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/exports/"+id+"/events", nil)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -44,7 +58,7 @@ func (b *bundle) follow(id, last string) *follower {
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
 	}
-	resp, err := server.Client().Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -143,6 +157,66 @@ func TestEventsOutliveNATS(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	f.over()
+}
+
+// timed is a context whose deadline passes when the test says so.
+type timed struct {
+	context.Context
+	over chan struct{}
+}
+
+func (c timed) Done() <-chan struct{} { return c.over }
+
+func (c timed) Err() error {
+	select {
+	case <-c.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// TestEventsEndWithTheFunction shows that a stream uses up neither the grace at the end of
+// the function nor an error line, there and where the platform bounds answers.
+func TestEventsEndWithTheFunction(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(stop, expire func()){
+		"stopped":  func(stop, _ func()) { stop() },
+		"deadline": func(_, expire func()) { expire() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			e := b.started("nightly")
+			var log bytes.Buffer // read when the server has ended
+			handler, over := serve(t, b.api, zerolog.New(&log)), make(chan struct{})
+			listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			ended := make(chan error, 1)
+			go func() {
+				ended <- faas.Serve(ctx, listener, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					handler.ServeHTTP(w, r.WithContext(timed{r.Context(), over}))
+				}), time.Hour)
+			}()
+			f := b.followAt("http://"+listener.Addr().String(), e.ID, "")
+			f.next()
+			end(stop, func() { close(over) })
+			if event, err := f.events.Next(); !errors.Is(err, io.EOF) {
+				t.Errorf("the client reads %+v, %v", event, err)
+			}
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			if got := log.String(); !strings.Contains(got, `"level":"info"`) || strings.Contains(got, "error") {
+				t.Errorf("log: %s", got)
+			}
+		})
+	}
 }
 
 func TestHeartbeatsHaveNoBlankLine(t *testing.T) {

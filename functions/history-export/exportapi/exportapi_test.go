@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/oklog/ulid/v2"
+	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"xinghe/functions/history-export/exportapi"
@@ -87,16 +88,16 @@ func (b *bundle) serve(to sink.Sink) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.handler = serve(b.t, b.api)
+	b.handler = serve(b.t, b.api, zerolog.Nop())
 }
 
-func serve(t *testing.T, api *exportapi.API) http.Handler {
+func serve(t *testing.T, api *exportapi.API, log zerolog.Logger) http.Handler {
 	t.Helper()
 	keys, err := httpapi.ParseKeys("k")
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := httpapi.New(httpapi.Config{Keys: keys}, api.Routes()...)
+	handler, err := httpapi.New(httpapi.Config{Keys: keys, Logger: log}, api.Routes()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,7 +447,7 @@ func TestNATSDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler := serve(t, api)
+	handler := serve(t, api, zerolog.Nop())
 	for _, route := range []string{
 		"POST /v1/exports", "GET /v1/exports", "GET /v1/exports/exp_1", "GET /v1/exports/exp_1/events", "POST /v1/exports/exp_1/cancel",
 		"POST /v1/exports/exp_1/resume", "GET /v1/exports/exp_1/files/manifest.json",

@@ -78,12 +78,12 @@ func TestMessagesThatLackWhatTheActionWants(t *testing.T) {
 		{"orders", `{"type":"order.late","paid":true,"data":{"order":[],"customer":1}}`, `no text or number`},
 		{"orders", `{"type":"order.late","paid":true,"data":{"order":1,"customer":""}}`, `userId: missing`},
 		{"ratings", `{"message":"m"}`, `rating: nothing stands at /stars`},
-		{"ratings", `{"message":"m","stars":"5"}`, `rating: is a JSON string`},
+		{"ratings", `{"message":"m","stars":"5"}`, `rating: want a whole number`},
 		{"ratings", `{"message":"m","stars":6}`, `from -1 to 5`},
 		{"ratings", `{"message":"","stars":5}`, `messageId: missing`},
 		{"exports", `{"order":"7 8","users":["u"],"from":"2025-01-01T00:00:00Z"}`, `name: only letters`},
 		{"exports", `{"order":7,"users":[],"from":"2025-01-01T00:00:00Z"}`, `users: missing`},
-		{"exports", `{"order":7,"users":["u"],"from":"yesterday"}`, `parsing time`},
+		{"exports", `{"order":7,"users":["u"],"from":"yesterday"}`, `from: want a time such as`},
 		{"exports", `{"order":7,"users":["u"],"from":"2027-01-01T00:00:00Z"}`, `to: not after from`},
 	} {
 		want(t, b.send(tc.source, tc.body, standard(t, current, "again", tc.body, noon)), http.StatusBadRequest, tc.tells)

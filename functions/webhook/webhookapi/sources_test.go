@@ -40,6 +40,8 @@ func TestSourcesAreCheckedAtTheStart(t *testing.T) {
 	signed := func(rest string) string {
 		return `[{"name":"s","action":"publish","hmac":{"secrets":["` + secret + `"],"header":"X-S"` + rest + `}}]`
 	}
+	secrets := func(list string) string { return strings.Replace(signed(""), `["`+secret+`"]`, list, 1) }
+	header := func(name string) string { return strings.Replace(signed(""), `"X-S"`, name, 1) }
 	const reminder = `"action":"reminder","fields":{"characterId":"c","userId":"u","content":"x"}`
 	for text, parts := range map[string][]string{
 		``:                       {"not a JSON list of sources: the body is empty"},
@@ -72,7 +74,7 @@ func TestSourcesAreCheckedAtTheStart(t *testing.T) {
 		standard(`"action":"reminder","fields":{"characterId":"c","userId":{"pointer":"/id","template":"x"},"content":"x"}`): {`fields.userId: pointer stands beside template`},
 		standard(`"action":"reminder","fields":{"characterId":"c","userId":"u","content":{"template":"{/a"}}`):               {`fields.content: {/a: no }`},
 		standard(`"action":"reminder","fields":{"characterId":"","userId":"u","content":"x"}`):                               {`fields.characterId: missing`},
-		standard(`"action":"reminder","fields":{"characterId":7,"userId":"u","content":"x"}`):                                {`fields.characterId: is a JSON number`},
+		standard(`"action":"reminder","fields":{"characterId":7,"userId":"u","content":"x"}`):                                {`fields.characterId: want a text`},
 		standard(`"action":"reminder","fields":{"characterId":"c","userId":"u","content":"x","to":{"pointer":"/x"}}`):        {`fields.to: is not a known field`},
 
 		standard(`"action":"rating","fields":{"messageId":"m"}`):                                                                                                     {`fields.rating: missing`},
@@ -87,21 +89,22 @@ func TestSourcesAreCheckedAtTheStart(t *testing.T) {
 		standard(`"action":"ask","fields":{"bot":{"pointer":"/b"}}`):                                      {`fields.text: missing`, `fields.userId: missing`},
 
 		strings.Replace(standard(reminder), current, "env:NONE", 1): {`source "s": standard: secrets: secret 1 of 1: the variable NONE is not set`},
-		signed(`,"secrets":["short"]`):                              {"hmac: secrets: secret 1 of 1: shorter than 16 bytes"},
-		signed(`,"secrets":[]`):                                     {"hmac: secrets: missing"},
-		signed(`,"header":""`):                                      {"hmac: header: missing"},
-		signed(`,"header":"X S"`):                                   {`header: "X S" is no name of a header`},
-		signed(`,"encoding":"base32"`):                              {`encoding: "base32" is neither`},
-		signed(`,"id":{"header":"X-I","pointer":"/id"}`):            {"id.pointer: stands beside header"},
-		signed(`,"id":{"pointer":"id"}`):                            {`id.pointer: "id" is no JSON Pointer`},
-		signed(`,"id":{"header":"X:I"}`):                            {`id.header: "X:I" is no name`},
-		signed(`,"id":{"x":1}`):                                     {"x: is not a known field"},
-		signed(`,"tolerance":"5m"`):                                 {"tolerance: stands without timestamp"},
-		signed(`,"timestamp":"X-T","signs":"{body}"`):               {"signs: want {timestamp}"},
-		signed(`,"timestamp":"X-T","signs":"{timestamp}"`):          {"signs: want {body}"},
-		signed(`,"timestamp":"X-T","signs":"{timestamp}{body}"`):    {"signs: want something between"},
-		signed(`,"signs":"{timestamp}.{body}"`):                     {"signs: holds {timestamp}"},
-		signed(`,"signs":"{body}{body}"`):                           {"signs: want {body} in it, once"},
+		secrets(`["short"]`):           {"hmac: secrets: secret 1 of 1: shorter than 16 bytes"},
+		secrets(`[]`):                  {"hmac: secrets: missing"},
+		header(`""`):                   {"hmac: header: missing"},
+		header(`"X S"`):                {`header: "X S" is no name of a header`},
+		signed(`,"header":"X-T"`):      {"hmac.header: stands more than once"},
+		signed(`,"encoding":"base32"`): {`encoding: "base32" is neither`},
+		signed(`,"id":{"header":"X-I","pointer":"/id"}`):         {"id.pointer: stands beside header"},
+		signed(`,"id":{"pointer":"id"}`):                         {`id.pointer: "id" is no JSON Pointer`},
+		signed(`,"id":{"header":"X:I"}`):                         {`id.header: "X:I" is no name`},
+		signed(`,"id":{"x":1}`):                                  {"x: is not a known field"},
+		signed(`,"tolerance":"5m"`):                              {"tolerance: stands without timestamp"},
+		signed(`,"timestamp":"X-T","signs":"{body}"`):            {"signs: want {timestamp}"},
+		signed(`,"timestamp":"X-T","signs":"{timestamp}"`):       {"signs: want {body}"},
+		signed(`,"timestamp":"X-T","signs":"{timestamp}{body}"`): {"signs: want something between"},
+		signed(`,"signs":"{timestamp}.{body}"`):                  {"signs: holds {timestamp}"},
+		signed(`,"signs":"{body}{body}"`):                        {"signs: want {body} in it, once"},
 	} {
 		err := check(text, client)
 		if err == nil {
@@ -118,7 +121,7 @@ func TestSourcesAreCheckedAtTheStart(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		standard(reminder), strings.Replace(standard(reminder), current, "env:STANDARD", 1), signed(`,"secrets":["env:HMAC"]`), standard(`"action":"publish"`), sources, signed(""), signed(`,"signs":"<{body}>","id":{"pointer":""}`),
+		standard(reminder), strings.Replace(standard(reminder), current, "env:STANDARD", 1), secrets(`["env:HMAC"]`), standard(`"action":"publish"`), sources, signed(""), signed(`,"signs":"<{body}>","id":{"pointer":""}`),
 		signed(`,"timestamp":"X-T","signs":"{body}|{timestamp}","tolerance":"1h"`),
 		standard(`"action":"export","fields":{"name":{"pointer":"/n"},"characters":"my","users":{"pointer":"/u"},"watermark":{"name":"w","lag":"5m"}}`),
 		standard(`"action":"ask","fields":{"bot":{"pointer":"/b"},"userId":"u","text":{"template":"{/q}?"}}`),

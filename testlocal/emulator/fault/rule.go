@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -104,10 +105,12 @@ func (r Rule) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// UnmarshalJSON reads a rule; durations are texts such as "250ms" or numbers of milliseconds.
+// UnmarshalJSON reads a rule; durations are texts such as "250ms" or numbers of milliseconds. Unknown fields are an error.
 func (r *Rule) UnmarshalJSON(data []byte) error {
 	var wire wireRule
-	if err := json.Unmarshal(data, &wire); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&wire); err != nil {
 		return fmt.Errorf("decode rule: %w", err)
 	}
 	*r = Rule{
