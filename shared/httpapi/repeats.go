@@ -3,13 +3,18 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 )
 
-// maxListed is how many names of an object are compared one by one.
-const maxListed = 16
+const (
+	// maxListed is how many names of an object are compared one by one.
+	maxListed = 16
+	// maxNames is how many an object may have, with those around it: to know them takes memory.
+	maxNames = 10_000
+)
 
 // repeats names the fields of a valid document that stand more than once in their object, in
 // whatever case. Readers differ in which of them counts: what is checked here must be what
@@ -33,6 +38,9 @@ func repeats(document []byte) []FieldError {
 			end := closing(document, i)
 			if len(w.levels) > 0 && !w.levels[len(w.levels)-1].named && w.name(document[i:end+1]) && len(found) < maxMisfits {
 				found = append(found, FieldError{w.path(), "stands more than once"})
+			}
+			if len(w.names) > maxNames {
+				return append(found, FieldError{w.path(), fmt.Sprintf("is one of more than %d fields", maxNames)})
 			}
 			i = end
 		}
