@@ -163,7 +163,7 @@ func TestFCEventContext(t *testing.T) {
 
 func TestFCEventFailures(t *testing.T) {
 	t.Parallel()
-	h := newRole(t, faas.EntryFCEvent, "go1", func(c *Config) { c.Timeout = 2 * time.Second })
+	h := newRole(t, faas.EntryFCEvent, "go1", func(c *Config) { c.Timeout = 5 * time.Second })
 	for payload, want := range map[string]string{
 		`"fail"`: "UnhandledInvocationError", `"panic"`: "UnhandledInvocationError", `"hang"`: ErrorTimeout, `"well"`: "",
 	} {
