@@ -141,7 +141,10 @@ func newManifestWriter(out io.Writer) *manifestWriter {
 // field writes a field, or begins that of a list.
 func (w *manifestWriter) field(name string, value json.RawMessage) error {
 	w.close()
-	_, err := fmt.Fprintf(w.out, "%s%q: %s", w.before, name, value)
+	quoted, err := json.Marshal(name)
+	if err == nil {
+		_, err = fmt.Fprintf(w.out, "%s%s: %s", w.before, quoted, value)
+	}
 	w.before = ",\n"
 	if lists[name] && value == nil {
 		w.within = 0
